@@ -1,0 +1,8 @@
+//! cowcheck: does this Linux kernel keep the promise of copy-on-write?
+//!
+//! One flow of data: the [`suite`] (or a `.cow` file) gives a scenario, the [`executor`] runs it on
+//! the kernel and leaves a trace, the pure checker of `cowcheck-model` judges the trace, and the
+//! verdict goes as an event to the sinks of [`report`].
+#![forbid(unsafe_code)]
+
+pub mod report;

@@ -1,0 +1,102 @@
+//! The one stream of events that every output is made from.
+
+use cowcheck_model::trace::Trace;
+use cowcheck_model::verdict::{Kind, Verdict};
+
+/// What is known before the first check runs.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// The kernel, as uname(2) has it: release and version.
+    pub kernel: String,
+    /// The machine's architecture, as uname(2) has it.
+    pub machine: String,
+    /// The arguments cowcheck was called with.
+    pub args: Vec<String>,
+    /// Bytes of the PMD-sized THP, or 0 where the kernel has none.
+    pub pmd_size: u64,
+    /// Bytes of every anonymous THP size, ascending.
+    pub thp_sizes: Vec<u64>,
+    /// Bytes of every hugetlb page size, ascending.
+    pub hugetlb_sizes: Vec<u64>,
+    /// Every check that will have an outcome, in catalogue order. With repeats, the whole list is
+    /// repeated.
+    pub plan: Vec<Planned>,
+}
+
+/// One check of the plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// The stable id, as in `cow/fork-write/thp-2m-pte`.
+    pub id: String,
+    /// The group, as in `cow`.
+    pub group: String,
+    /// The kind within the group, as in `fork-write`.
+    pub kind: String,
+    /// The memory, as in `thp-pte`.
+    pub memory: String,
+    /// Bytes of one page (folio) of the memory.
+    pub size: u64,
+    /// The description that the kernel's own cow.c prints for the same cell.
+    pub description: Option<String>,
+    /// Which repeat this is, from 1.
+    pub repeat: u32,
+}
+
+/// What a check came to.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Index into [`Start::plan`].
+    pub index: usize,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Wall time in microseconds, 0 for a skip.
+    pub micros: u64,
+    /// Remarks, as in "collapse took 3 tries".
+    pub notes: Vec<String>,
+    /// For anything but a pass or a skip: the failure told step by step, with the `.cow` text.
+    pub explanation: Option<String>,
+    /// The trace, where the check ran.
+    pub trace: Option<Trace>,
+}
+
+/// An event. Outcomes come in the order in which checks end, each index exactly once.
+#[derive(Debug, Clone, Copy)]
+pub enum Event<'a> {
+    /// First, once.
+    Start(&'a Start),
+    /// Something a person should know: a provider that set something up, or could not.
+    Note(&'a str),
+    /// The check with this index has begun.
+    Begin(usize),
+    /// A check has ended.
+    Outcome(&'a Outcome),
+    /// Last, once: the run is over, with its wall time in microseconds, and whether it was stopped
+    /// before the plan was done (Ctrl-C, --fail-fast).
+    End {
+        /// Wall time of the run in microseconds.
+        micros: u64,
+        /// Why the plan was not finished, if it was not.
+        stopped: Option<&'a str>,
+    },
+}
+
+/// How many checks came to each verdict.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts([usize; Kind::ALL.len()]);
+
+impl Counts {
+    /// Counts one more.
+    pub fn add(&mut self, kind: Kind) {
+        self.0[kind as usize] += 1;
+    }
+
+    /// How many came to `kind`.
+    pub fn of(&self, kind: Kind) -> usize {
+        self.0[kind as usize]
+    }
+
+    /// How many there were.
+    pub fn total(&self) -> usize {
+        self.0.iter().sum()
+    }
+}

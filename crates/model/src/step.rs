@@ -1,0 +1,322 @@
+//! The steps of a scenario: who does what to which pages.
+//!
+//! This is the language, whole. One step is one line: an actor, a word, and what the word takes.
+//!
+//! | step | what the actor does |
+//! |---|---|
+//! | `write R` | stamps every byte of the pages R |
+//! | `read R` | reads every byte of R; the checker judges what was seen |
+//! | `touch R` | reads one byte of each page of R, only to populate it |
+//! | `read backing R`, `write backing R` | the same through the backing: the file, or another mapping of the zero page |
+//! | `probe read R`, `probe write R` | tries one access to each page of R and notes whether it faults |
+//! | `fork B` | forks the actor B |
+//! | `exit` | exits and is reaped by its parent before the next step |
+//! | `mprotect R none\|ro\|rw` | mprotect(2) |
+//! | `dontfork R`, `dofork R`, `wipeonfork R`, `dontneed R`, `free R`, `hugepage R`, `nohugepage R`, `pageout R`, `collapse R` | madvise(2) with the advice of that name |
+//! | `munmap R` | munmap(2) |
+//! | `mremap R` | moves the pages to another address, mremap(2) |
+//! | `clear-soft-dirty` | writes 4 to /proc/self/clear_refs |
+//! | `pin rw P R` | long-term read/write pin: an io_uring fixed buffer |
+//! | `pin ro P R`, `pin ro fast P R` | long-term read-only pin, by GUP or by GUP-fast |
+//! | `splice P R` | vmsplice(2) into a pipe |
+//! | `read via P` | reads every byte through the pin (a pipe is drained) |
+//! | `write via P R` | writes the pages R through the read/write pin |
+//! | `unpin P` | releases the pin |
+//! | `require S R` | observes R; if it is not in state S, the set-up was not reached |
+
+use std::fmt;
+
+use crate::pages::Range;
+
+/// A process of the family. `A` is the first; `fork` steps make the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Actor(u8);
+
+impl Actor {
+    /// The first process of the family.
+    pub const A: Actor = Actor(0);
+    /// How many actors there can be: A to Z.
+    pub const MAX: usize = 26;
+
+    /// Actor number `index`, 0 being A.
+    pub fn new(index: usize) -> Option<Actor> {
+        (index < Self::MAX).then_some(Actor(index as u8))
+    }
+
+    /// By its letter.
+    pub fn from_letter(letter: char) -> Option<Actor> {
+        letter.is_ascii_uppercase().then(|| Actor(letter as u8 - b'A'))
+    }
+
+    /// 0 for A.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", char::from(b'A' + self.0))
+    }
+}
+
+/// The name of a pin: `p0` to `p9`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pin(u8);
+
+impl Pin {
+    /// How many pins there can be.
+    pub const MAX: usize = 10;
+
+    /// Pin number `index`.
+    pub fn new(index: usize) -> Option<Pin> {
+        (index < Self::MAX).then_some(Pin(index as u8))
+    }
+
+    /// 0 for `p0`.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "p{}", self.0)
+    }
+}
+
+/// How the kernel comes to hold the pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PinKind {
+    /// FOLL_PIN | FOLL_LONGTERM | FOLL_WRITE: an io_uring fixed buffer.
+    ReadWrite,
+    /// FOLL_PIN | FOLL_LONGTERM, through `pin_user_pages()`.
+    ReadOnly,
+    /// FOLL_PIN | FOLL_LONGTERM, through `pin_user_pages_fast()`.
+    ReadOnlyFast,
+    /// FOLL_GET by vmsplice(2): short-term by intention, held by a pipe in practice.
+    Splice,
+}
+
+impl PinKind {
+    /// As the language writes it.
+    pub fn words(self) -> &'static str {
+        match self {
+            PinKind::ReadWrite => "pin rw",
+            PinKind::ReadOnly => "pin ro",
+            PinKind::ReadOnlyFast => "pin ro fast",
+            PinKind::Splice => "splice",
+        }
+    }
+
+    /// A long-term pin must stay coherent with the page tables of its owner; a pipe need not.
+    pub fn is_longterm(self) -> bool {
+        self != PinKind::Splice
+    }
+}
+
+/// Protection of a mapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Prot {
+    /// PROT_NONE
+    None,
+    /// PROT_READ
+    Ro,
+    /// PROT_READ | PROT_WRITE
+    Rw,
+}
+
+impl Prot {
+    /// Every protection with its word.
+    pub const WORDS: [(Prot, &'static str); 3] = [(Prot::None, "none"), (Prot::Ro, "ro"), (Prot::Rw, "rw")];
+}
+
+/// Advice to madvise(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Advice {
+    /// MADV_DONTFORK
+    DontFork,
+    /// MADV_DOFORK
+    DoFork,
+    /// MADV_WIPEONFORK
+    WipeOnFork,
+    /// MADV_DONTNEED
+    DontNeed,
+    /// MADV_FREE
+    Free,
+    /// MADV_HUGEPAGE
+    HugePage,
+    /// MADV_NOHUGEPAGE
+    NoHugePage,
+    /// MADV_PAGEOUT (Linux 5.4)
+    PageOut,
+    /// MADV_COLLAPSE (Linux 6.1)
+    Collapse,
+}
+
+impl Advice {
+    /// Every advice with its word.
+    pub const WORDS: [(Advice, &'static str); 9] = [
+        (Advice::DontFork, "dontfork"),
+        (Advice::DoFork, "dofork"),
+        (Advice::WipeOnFork, "wipeonfork"),
+        (Advice::DontNeed, "dontneed"),
+        (Advice::Free, "free"),
+        (Advice::HugePage, "hugepage"),
+        (Advice::NoHugePage, "nohugepage"),
+        (Advice::PageOut, "pageout"),
+        (Advice::Collapse, "collapse"),
+    ];
+}
+
+/// What a `require` step looks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Every page is present in the page table.
+    Populated,
+    /// Every page is a swap entry.
+    Swapped,
+    /// Every page is mapped by a PMD (or larger) leaf entry.
+    PmdMapped,
+    /// Every page is present, none by a PMD.
+    PteMapped,
+    /// Every page is present and part of a folio of the memory's size, in order. Without root the
+    /// frame numbers are hidden and only the presence can be observed.
+    Folio,
+}
+
+impl State {
+    /// Every state with its word.
+    pub const WORDS: [(State, &'static str); 5] = [
+        (State::Populated, "populated"),
+        (State::Swapped, "swapped"),
+        (State::PmdMapped, "pmd-mapped"),
+        (State::PteMapped, "pte-mapped"),
+        (State::Folio, "folio"),
+    ];
+}
+
+/// An access that `probe` tries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Access {
+    /// A load.
+    Read,
+    /// A store that leaves the content as it is.
+    Write,
+}
+
+impl Access {
+    /// Both with their words.
+    pub const WORDS: [(Access, &'static str); 2] = [(Access::Read, "read"), (Access::Write, "write")];
+}
+
+/// The word for `value` in one of the WORDS tables of this module.
+pub fn word<T: PartialEq + Copy>(words: &[(T, &'static str)], value: T) -> &'static str {
+    words.iter().find(|(each, _)| *each == value).map_or("", |(_, word)| word)
+}
+
+/// One operation. The module's table says what each does.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Op {
+    /// `write R`
+    Write(Range),
+    /// `read R`
+    Read(Range),
+    /// `touch R`
+    Touch(Range),
+    /// `read backing R`
+    ReadBacking(Range),
+    /// `write backing R`
+    WriteBacking(Range),
+    /// `probe read R`, `probe write R`
+    Probe(Access, Range),
+    /// `fork B`
+    Fork(Actor),
+    /// `exit`
+    Exit,
+    /// `mprotect R PROT`
+    Mprotect(Range, Prot),
+    /// `dontfork R` and the other advice words
+    Advise(Advice, Range),
+    /// `munmap R`
+    Munmap(Range),
+    /// `mremap R`
+    Mremap(Range),
+    /// `clear-soft-dirty`
+    ClearSoftDirty,
+    /// `pin rw P R`, `pin ro P R`, `pin ro fast P R`, `splice P R`
+    Pin(PinKind, Pin, Range),
+    /// `read via P`
+    ReadVia(Pin),
+    /// `write via P R`
+    WriteVia(Pin, Range),
+    /// `unpin P`
+    Unpin(Pin),
+    /// `require S R`
+    Require(State, Range),
+}
+
+impl Op {
+    /// The pages it names, if it names any.
+    pub fn range(&self) -> Option<&Range> {
+        match self {
+            Op::Write(range)
+            | Op::Read(range)
+            | Op::Touch(range)
+            | Op::ReadBacking(range)
+            | Op::WriteBacking(range)
+            | Op::Probe(_, range)
+            | Op::Mprotect(range, _)
+            | Op::Advise(_, range)
+            | Op::Munmap(range)
+            | Op::Mremap(range)
+            | Op::Pin(_, _, range)
+            | Op::WriteVia(_, range)
+            | Op::Require(_, range) => Some(range),
+            Op::Fork(_) | Op::Exit | Op::ClearSoftDirty | Op::ReadVia(_) | Op::Unpin(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Op::Write(range) => write!(f, "write {range}"),
+            Op::Read(range) => write!(f, "read {range}"),
+            Op::Touch(range) => write!(f, "touch {range}"),
+            Op::ReadBacking(range) => write!(f, "read backing {range}"),
+            Op::WriteBacking(range) => write!(f, "write backing {range}"),
+            Op::Probe(access, range) => write!(f, "probe {} {range}", word(&Access::WORDS, *access)),
+            Op::Fork(child) => write!(f, "fork {child}"),
+            Op::Exit => f.write_str("exit"),
+            Op::Mprotect(range, prot) => write!(f, "mprotect {range} {}", word(&Prot::WORDS, *prot)),
+            Op::Advise(advice, range) => write!(f, "{} {range}", word(&Advice::WORDS, *advice)),
+            Op::Munmap(range) => write!(f, "munmap {range}"),
+            Op::Mremap(range) => write!(f, "mremap {range}"),
+            Op::ClearSoftDirty => f.write_str("clear-soft-dirty"),
+            Op::Pin(kind, pin, range) => write!(f, "{} {pin} {range}", kind.words()),
+            Op::ReadVia(pin) => write!(f, "read via {pin}"),
+            Op::WriteVia(pin, range) => write!(f, "write via {pin} {range}"),
+            Op::Unpin(pin) => write!(f, "unpin {pin}"),
+            Op::Require(state, range) => write!(f, "require {} {range}", word(&State::WORDS, *state)),
+        }
+    }
+}
+
+/// One step: an actor and its operation, with an optional remark for the reader.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Step {
+    /// Who.
+    pub actor: Actor,
+    /// What.
+    pub op: Op,
+    /// The comment behind the step, or empty.
+    pub note: String,
+}
+
+/// Without the remark.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.actor, self.op)
+    }
+}
