@@ -50,7 +50,7 @@ mkdir -p "$work"
 # A real static link finds a missing libc.a or liburing.a, which looking for
 # commands does not.
 tools_work() {
-	command -v xz >&2 && gcc -xc -static -o "$work/probe" - -luring <<-'PROBE'
+	xz --version >&2 && gcc -xc -static -o "$work/probe" - -luring <<-'PROBE'
 	#include <liburing.h>
 	int main(void) { struct io_uring r; return io_uring_queue_init(1, &r, 0); }
 	PROBE
@@ -150,9 +150,10 @@ dpkg-deb --fsys-tarfile "${debs[0]}" |
 
 mm=$src/tools/testing/selftests/mm
 # The kernel probes for liburing; without it cow.c would quietly skip those
-# tests, so here it is a must.
-echo '#define LOCAL_CONFIG_HAVE_LIBURING 1' >"$mm/local_config.h"
-# The Makefile's helpers; 7.2 renamed the second, a neighbour may differ.
+# tests, so here it is a must. 7.3 gave the header another name.
+config=$(sed -n 's/^#include "\(local_config[^"]*\)".*/\1/p' "$mm/cow.c")
+echo '#define LOCAL_CONFIG_HAVE_LIBURING 1' >"$mm/$config"
+# The Makefile's helpers; the second was thp_settings until not long ago.
 sources=("$mm"/{cow,vm_util}.c)
 for helper in hugepage_settings thp_settings; do
 	[[ ! -e $mm/$helper.c ]] || sources+=("$mm/$helper.c")
@@ -164,10 +165,13 @@ gcc -Wall -O2 -D_GNU_SOURCE= -U_FORTIFY_SOURCE -static \
 	-I"$src" -I"$mm/.." -isystem "$src/tools/include/uapi" \
 	"${sources[@]}" -o "$out/cow" -lrt -lpthread -lm -luring
 
-# The parser that the kernel's own people read KTAP with.
-rm -rf "$out/kunit"
-mkdir "$out/kunit"
-cp "$src"/tools/testing/kunit/*.py "$out/kunit/"
+# The parser that the kernel's own people read KTAP with. kunit.py exits 1
+# without a word unless its real path ends like this, and then changes to OUTDIR:
+# hand it the results as an absolute path, or on stdin.
+rm -rf "$out/kunit" "$out/tools"
+mkdir -p "$out/tools/testing/kunit"
+cp "$src"/tools/testing/kunit/*.py "$out/tools/testing/kunit/"
+ln -s tools/testing/kunit "$out/kunit"
 
 echo "$pkg $version" >"$out/VERSION"
 echo "peer: $pkg $version"

@@ -1,0 +1,138 @@
+//! Processes: fork, death, and who is told of it.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use libc::c_int;
+
+/// Which side of a fork this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fork {
+    /// The child.
+    Child,
+    /// The parent, with the child's process id.
+    Parent(i32),
+}
+
+/// fork(2), as the C library has it.
+///
+/// The caller has one thread: in a process with several, the child could find a lock held for ever.
+pub fn fork() -> io::Result<Fork> {
+    debug_assert!(threads() == 1, "fork in a process with several threads");
+    // SAFETY: with one thread the child is a full copy and may do anything.
+    match crate::check(unsafe { libc::fork() })? {
+        0 => Ok(Fork::Child),
+        pid => Ok(Fork::Parent(pid)),
+    }
+}
+
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
+}
+
+/// _exit(2): no destructors, no buffers flushed.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(code) }
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// exit(3) with this code.
+    Code(i32),
+    /// Killed by this signal.
+    Signal(i32),
+}
+
+impl Exit {
+    fn of(status: c_int) -> Exit {
+        if libc::WIFSIGNALED(status) { Exit::Signal(libc::WTERMSIG(status)) } else { Exit::Code(libc::WEXITSTATUS(status)) }
+    }
+}
+
+/// waitpid(2) for one child; `None` while it lives. With `block`, waits.
+pub fn wait(pid: i32, block: bool) -> io::Result<Option<Exit>> {
+    let mut status = 0;
+    loop {
+        // SAFETY: writes to `status` only.
+        match crate::check(unsafe { libc::waitpid(pid, &mut status, if block { 0 } else { libc::WNOHANG }) }) {
+            Ok(0) => return Ok(None),
+            Ok(_) => return Ok(Some(Exit::of(status))),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Reaps every child until none is left or the limit has passed. `true` if none is left.
+pub fn reap_all(limit: Duration) -> bool {
+    let end = Instant::now() + limit;
+    loop {
+        match wait(-1, false) {
+            Err(_) => return true,
+            Ok(Some(_)) => {}
+            Ok(None) if Instant::now() >= end => return false,
+            Ok(None) => std::thread::sleep(Duration::from_micros(200)),
+        }
+    }
+}
+
+/// Sends SIGKILL to a process, or with a negative number to a process group.
+pub fn kill(pid: i32) {
+    send(pid, libc::SIGKILL);
+}
+
+/// Sends a signal to a process, or with a negative number to a process group.
+pub fn send(pid: i32, signal: i32) {
+    // SAFETY: kill(2) has no memory effect.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// Makes this process the leader of a process group of its own.
+pub fn own_group() {
+    // SAFETY: setpgid(2) has no memory effect.
+    unsafe { libc::setpgid(0, 0) };
+}
+
+/// This process gets SIGKILL when its parent dies (PR_SET_PDEATHSIG). `parent` is who that should
+/// be; if it is dead already, this process ends.
+pub fn die_with(parent: i32) {
+    // SAFETY: prctl(2) and getppid(2) have no memory effect.
+    let orphan = unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        libc::getppid() != parent
+    };
+    if orphan {
+        exit_now(1);
+    }
+}
+
+/// Orphans below this process become its children (PR_SET_CHILD_SUBREAPER).
+pub fn adopt_orphans() -> io::Result<()> {
+    // SAFETY: prctl(2) with these arguments has no memory effect.
+    crate::check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }).map(drop)
+}
+
+/// This process may be looked into by others of the same user even where it was started with more
+/// rights; and the kernel kills it first when memory runs out.
+pub fn prefer_oom() {
+    // Not every /proc allows it; then the kernel chooses by size.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "800");
+}
+
+/// The end of a child interrupts sleeps ([`crate::board::wait`]) instead of going unnoticed.
+pub fn wake_on_child() -> io::Result<()> {
+    extern "C" fn nothing(_: c_int) {}
+    // SAFETY: sigaction is plain data for which zeroes are valid.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = nothing as *const () as usize;
+    // SAFETY: the handler does nothing.
+    crate::check(unsafe { libc::sigaction(libc::SIGCHLD, &action, std::ptr::null_mut()) }).map(drop)
+}
+
+/// This process's id.
+pub fn id() -> i32 {
+    // SAFETY: getpid(2) cannot fail.
+    unsafe { libc::getpid() }
+}
