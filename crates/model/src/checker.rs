@@ -224,9 +224,10 @@ impl<'a> Judge<'a> {
             (_, Some((owner, kind))) if kind.is_longterm() => {
                 (Rule::PinCoherence, format!("the pin and the page tables of {owner} no longer show the same memory"))
             }
-            (View::Own(actor), _) if self.written_via(allowed) => {
-                (Rule::PinCoherence, format!("what was written through the pin did not reach the page tables of {actor}"))
-            }
+            (View::Own(actor), _) if self.written_via(allowed) => (
+                Rule::PinCoherence,
+                format!("what was written through the pin did not reach the page tables of {actor}"),
+            ),
             (View::Own(actor), _) if self.world.is_wiped(actor, page) => {
                 (Rule::Markers, "MADV_WIPEONFORK was not kept".to_owned())
             }
@@ -239,9 +240,7 @@ impl<'a> Judge<'a> {
             Holds::Stamp { writer: Writer::Step(writer, step), .. } => match view {
                 View::Backing => (Rule::Isolation, format!("a private write by {writer} reached the backing")),
                 View::Own(owner) => self.parted(owner, *writer, *step).unwrap_or(stale),
-                View::Via(_) => {
-                    pin.and_then(|(owner, _)| self.parted(owner, *writer, *step)).unwrap_or(stale)
-                }
+                View::Via(_) => pin.and_then(|(owner, _)| self.parted(owner, *writer, *step)).unwrap_or(stale),
             },
             Holds::Torn(parts) => {
                 let parts: Vec<_> = parts
@@ -281,7 +280,8 @@ impl<'a> Judge<'a> {
         if self.world.in_history(owner, writer, step) {
             return None;
         }
-        let fork = [self.world.parent(owner), self.world.parent(writer)].into_iter().flatten().map(|(_, fork)| fork).max();
+        let fork =
+            [self.world.parent(owner), self.world.parent(writer)].into_iter().flatten().map(|(_, fork)| fork).max();
         let since = fork.map(|fork| format!(" after the fork in step {fork}")).unwrap_or_default();
         Some((Rule::Isolation, format!("{writer} wrote that{since}, and {owner} must never see it")))
     }
@@ -297,9 +297,18 @@ impl<'a> Judge<'a> {
                     (Holds::Fault(signal), false) if *signal != SIGBUS => (signal_name(*signal), "no fault".to_owned()),
                     _ => continue,
                 };
-                let sentence =
-                    format!("in step {number} {} tried `{step}`: page {page} gave {seen}; allowed there: {allowed}", step.actor);
-                self.violations.push(Violation { rule: Rule::Markers, step: number, pages: page.to_string(), seen, allowed, sentence });
+                let sentence = format!(
+                    "in step {number} {} tried `{step}`: page {page} gave {seen}; allowed there: {allowed}",
+                    step.actor
+                );
+                self.violations.push(Violation {
+                    rule: Rule::Markers,
+                    step: number,
+                    pages: page.to_string(),
+                    seen,
+                    allowed,
+                    sentence,
+                });
                 break;
             }
         }
@@ -321,7 +330,8 @@ impl<'a> Judge<'a> {
         }
         let at = page.map(|page| format!(" at page {page}")).unwrap_or_default();
         let seen = signal_name(signal);
-        let sentence = format!("in step {number} {} did `{step}` and got {seen}{at}, on memory that it has mapped", step.actor);
+        let sentence =
+            format!("in step {number} {} did `{step}` and got {seen}{at}, on memory that it has mapped", step.actor);
         self.violations.push(Violation {
             rule: Rule::Integrity,
             step: number,
@@ -369,7 +379,8 @@ impl<'a> Judge<'a> {
             self.state_violation(Rule::Exclusivity, number, observed, "exclusive, or not writable", sentence);
         }
         if !exclusive {
-            let pinned = observed.pages.pages().find_map(|page| Some((page, self.world.coherent_pins(actor, page).next()?)));
+            let pinned =
+                observed.pages.pages().find_map(|page| Some((page, self.world.coherent_pins(actor, page).next()?)));
             if let Some((page, pin)) = pinned {
                 let sentence = format!(
                     "after step {number} (`{step}`) page {page} of {actor} is under the long-term pin {pin}, but not marked exclusive"
@@ -435,7 +446,8 @@ impl<'a> Judge<'a> {
                 false => Verdict::Inconclusive { reason: self.unreached.join("; ") },
             },
             End::Died { actor, step, how, signal } => {
-                let hint = if *signal == SIGKILL { "; if nobody did it by hand, the kernel was out of memory" } else { "" };
+                let hint =
+                    if *signal == SIGKILL { "; if nobody did it by hand, the kernel was out of memory" } else { "" };
                 Verdict::Crash { reason: format!("{actor} died in step {step}{}: {how}{hint}", self.step_text(*step)) }
             }
             End::Timeout { actor, step, limit_ms, state } => Verdict::Timeout {

@@ -54,11 +54,17 @@ impl Rule {
     /// What the rule says, in one sentence.
     pub fn says(self) -> &'static str {
         match self {
-            Rule::Isolation => "what an actor writes after a fork is never seen by another actor, nor through another actor's pins or pipes, nor through the backing",
-            Rule::PinCoherence => "a long-term pin and the page tables of its owner show the same memory until the owner unmaps or discards it",
+            Rule::Isolation => {
+                "what an actor writes after a fork is never seen by another actor, nor through another actor's pins or pipes, nor through the backing"
+            }
+            Rule::PinCoherence => {
+                "a long-term pin and the page tables of its owner show the same memory until the owner unmaps or discards it"
+            }
             Rule::Integrity => "no page loses its content, gets another page's content, or shows old content",
             Rule::Markers => "protection bits, soft-dirty, MADV_DONTFORK and MADV_WIPEONFORK keep their meaning",
-            Rule::Exclusivity => "a page marked exclusive is mapped by one process only, and writable or long-term pinned anonymous pages are exclusive",
+            Rule::Exclusivity => {
+                "a page marked exclusive is mapped by one process only, and writable or long-term pinned anonymous pages are exclusive"
+            }
             Rule::NothingLeftBehind => "after the family is gone no page is lost and the kernel log has no new warning",
         }
     }
@@ -210,7 +216,15 @@ impl World {
         };
         let space = Space { cells: vec![cell; pages as usize], parent: None, alive: true };
         let backing = if memory.kind.has_backing() { vec![initial; pages as usize] } else { vec![] };
-        World { memory, page_size, pages, sets, backing, spaces: BTreeMap::from([(Actor::A, space)]), pins: BTreeMap::new() }
+        World {
+            memory,
+            page_size,
+            pages,
+            sets,
+            backing,
+            spaces: BTreeMap::from([(Actor::A, space)]),
+            pins: BTreeMap::new(),
+        }
     }
 
     /// How many pages the memory has.
@@ -245,24 +259,31 @@ impl World {
                 Err(format!("the name of a new actor: {child} exists already"))
             }
             Op::Exit if actor == Actor::A => Err("a step by another actor: A is the last to exit, by itself".into()),
-            Op::ReadBacking(_) | Op::WriteBacking(_) if self.backing.is_empty() => {
-                Err(format!("memory with a backing (zero, huge-zero, memfd, tmpfile, memfd-hugetlb), not {}", self.memory))
-            }
+            Op::ReadBacking(_) | Op::WriteBacking(_) if self.backing.is_empty() => Err(format!(
+                "memory with a backing (zero, huge-zero, memfd, tmpfile, memfd-hugetlb), not {}",
+                self.memory
+            )),
             Op::WriteBacking(_) if !self.memory.kind.has_file() => {
                 Err(format!("memory with a file (memfd, tmpfile, memfd-hugetlb), not {}", self.memory))
             }
             Op::Advise(Advice::Free | Advice::WipeOnFork, _) if self.memory.kind.has_file() => {
                 Err(format!("anonymous memory: the kernel refuses this advice on {}", self.memory))
             }
-            Op::Pin(_, pin, _) if self.pins.contains_key(pin) => Err(format!("the name of a new pin: {pin} exists already")),
+            Op::Pin(_, pin, _) if self.pins.contains_key(pin) => {
+                Err(format!("the name of a new pin: {pin} exists already"))
+            }
             Op::ReadVia(pin) | Op::WriteVia(pin, _) | Op::Unpin(pin) => self.check_pin(actor, *pin, &step.op),
-            Op::Write(range) | Op::Pin(PinKind::ReadWrite, _, range) => self.check_prot(actor, range.runs(self.pages), Prot::Rw),
+            Op::Write(range) | Op::Pin(PinKind::ReadWrite, _, range) => {
+                self.check_prot(actor, range.runs(self.pages), Prot::Rw)
+            }
             Op::Read(range) | Op::Touch(range) | Op::Pin(_, _, range) => {
                 self.check_prot(actor, range.runs(self.pages), Prot::Ro)
             }
-            Op::Mprotect(range, _) | Op::Advise(_, range) | Op::Munmap(range) | Op::Mremap(range) | Op::Require(_, range) => {
-                self.check_prot(actor, range.runs(self.pages), Prot::None)
-            }
+            Op::Mprotect(range, _)
+            | Op::Advise(_, range)
+            | Op::Munmap(range)
+            | Op::Mremap(range)
+            | Op::Require(_, range) => self.check_prot(actor, range.runs(self.pages), Prot::None),
             _ => Ok(()),
         }
     }
@@ -274,7 +295,10 @@ impl World {
         }
         let maps = matches!(op, Op::Mprotect(..) | Op::Advise(..) | Op::Munmap(_) | Op::Mremap(_));
         let huge = (self.memory.size / u64::from(self.page_size)) as u32;
-        if maps && self.memory.kind.is_hugetlb() && runs.iter().any(|run| run.first % huge != 0 || run.count % huge != 0) {
+        if maps
+            && self.memory.kind.is_hugetlb()
+            && runs.iter().any(|run| run.first % huge != 0 || run.count % huge != 0)
+        {
             return Err(format!("whole hugetlb pages: multiples of {huge} pages"));
         }
         Ok(())
@@ -304,7 +328,8 @@ impl World {
             if pinned.kind != PinKind::ReadWrite {
                 return Err(format!("a read/write pin: {pin} is read-only"));
             }
-            let outside = range.runs(self.pages).iter().flat_map(|run| run.pages()).find(|page| pinned.cell(*page).is_none());
+            let outside =
+                range.runs(self.pages).iter().flat_map(|run| run.pages()).find(|page| pinned.cell(*page).is_none());
             if let Some(page) = outside {
                 return Err(format!("pages under {pin}: page {page} is not"));
             }
@@ -331,9 +356,7 @@ impl World {
     pub fn coherent_pins(&self, actor: Actor, page: u32) -> impl Iterator<Item = Pin> {
         self.pins
             .iter()
-            .filter(move |(_, pinned)| {
-                pinned.owner == actor && matches!(pinned.cell(page), Some(PinCell::Coherent))
-            })
+            .filter(move |(_, pinned)| pinned.owner == actor && matches!(pinned.cell(page), Some(PinCell::Coherent)))
             .map(|(pin, _)| *pin)
     }
 
@@ -379,7 +402,11 @@ impl World {
     /// kernel marks more than was written.
     pub fn must_be_soft_dirty(&self, actor: Actor, page: u32) -> bool {
         !self.memory.kind.is_hugetlb()
-            && self.spaces.get(&actor).and_then(|space| space.cells.get(page as usize)).is_some_and(|cell| cell.mapped && cell.dirty)
+            && self
+                .spaces
+                .get(&actor)
+                .and_then(|space| space.cells.get(page as usize))
+                .is_some_and(|cell| cell.mapped && cell.dirty)
     }
 
     /// Would `observer` have written, or inherited by fork, what `writer` wrote in `step`?
@@ -401,9 +428,10 @@ impl World {
     /// Did `actor` inherit this page under MADV_WIPEONFORK, and has not written it since?
     pub fn is_wiped(&self, actor: Actor, page: u32) -> bool {
         let space = self.spaces.get(&actor);
-        space.filter(|space| space.parent.is_some()).and_then(|space| space.cells.get(page as usize)).is_some_and(|cell| {
-            cell.wipe_on_fork && self.sets.get(cell.set) == [Origin::Zero]
-        })
+        space
+            .filter(|space| space.parent.is_some())
+            .and_then(|space| space.cells.get(page as usize))
+            .is_some_and(|cell| cell.wipe_on_fork && self.sets.get(cell.set) == [Origin::Zero])
     }
 
     /// A page whose content was open between old and gone (MADV_FREE) has been seen to be gone: it
@@ -460,7 +488,13 @@ impl World {
             Op::Unpin(pin) => {
                 self.pins.remove(pin);
             }
-            Op::Read(_) | Op::Touch(_) | Op::ReadBacking(_) | Op::Probe(..) | Op::Mremap(_) | Op::ReadVia(_) | Op::Require(..) => {}
+            Op::Read(_)
+            | Op::Touch(_)
+            | Op::ReadBacking(_)
+            | Op::Probe(..)
+            | Op::Mremap(_)
+            | Op::ReadVia(_)
+            | Op::Require(..) => {}
         }
     }
 

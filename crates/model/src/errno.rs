@@ -30,7 +30,10 @@ const NAMES: [(i32, &str); 24] = [
 
 /// The name of error number `errno`, or `errno N`.
 pub fn name(errno: i32) -> String {
-    NAMES.iter().find(|(number, _)| *number == errno).map_or_else(|| format!("errno {errno}"), |(_, name)| (*name).to_owned())
+    NAMES
+        .iter()
+        .find(|(number, _)| *number == errno)
+        .map_or_else(|| format!("errno {errno}"), |(_, name)| (*name).to_owned())
 }
 
 /// The name of signal number `signal`, or `signal N`.

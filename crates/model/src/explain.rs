@@ -70,9 +70,8 @@ fn around(record: &Record, violations: &[Violation], number: u32) -> Vec<String>
         .filter_map(|violation| crate::text::page_list(&violation.pages))
         .flatten()
         .collect();
-    let touches = |state: &&Observed| {
-        touched.iter().any(|run| run.first < state.pages.end() && state.pages.first < run.end())
-    };
+    let touches =
+        |state: &&Observed| touched.iter().any(|run| run.first < state.pages.end() && state.pages.first < run.end());
     let states = record.states.iter().filter(touches).take(6).map(|observed| {
         let frame = match observed.pfn {
             0 => String::new(),

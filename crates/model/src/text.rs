@@ -189,9 +189,8 @@ impl<'a> Line<'a> {
         let size = self.read("a size in bytes, as in 4K, 2M or 1G", |text| text.parse().ok().map(|Size(size)| size))?;
         let count = match self.peek() {
             None => 1,
-            Some(_) => self.read("a number of pieces, as in x4, or the end of the line", |text| {
-                number(text.strip_prefix('x')?)
-            })?,
+            Some(_) => self
+                .read("a number of pieces, as in x4, or the end of the line", |text| number(text.strip_prefix('x')?))?,
         };
         Ok(Memory { kind, size, count })
     }
@@ -243,8 +242,21 @@ impl<'a> Line<'a> {
 /// What a step can begin with, the nearest first.
 fn expected_ops(found: &str) -> String {
     const OPS: [&str; 15] = [
-        "write", "read", "touch", "probe", "fork", "exit", "mprotect", "munmap", "mremap", "clear-soft-dirty", "pin",
-        "splice", "unpin", "require", "read via",
+        "write",
+        "read",
+        "touch",
+        "probe",
+        "fork",
+        "exit",
+        "mprotect",
+        "munmap",
+        "mremap",
+        "clear-soft-dirty",
+        "pin",
+        "splice",
+        "unpin",
+        "require",
+        "read via",
     ];
     let all = OPS.iter().copied().chain(Advice::WORDS.iter().map(|(_, word)| *word));
     match nearest(found, all.clone()) {
@@ -417,17 +429,32 @@ mod tests {
     #[test]
     fn an_error_names_line_column_and_what_was_expected() {
         let of = |text: &str| parse(text).unwrap_err().in_file("x.cow").to_string();
-        assert_eq!(of("cowcheck scenario 1\nmemory thp 2Q\n"), "x.cow:2:12: found `2Q`, expected a size in bytes, as in 4K, 2M or 1G");
-        assert!(of("cowcheck scenario 1\nmemory thp 2M\n A colapse all").starts_with("x.cow:3:4: found `colapse`, expected `collapse` or another step"));
+        assert_eq!(
+            of("cowcheck scenario 1\nmemory thp 2Q\n"),
+            "x.cow:2:12: found `2Q`, expected a size in bytes, as in 4K, 2M or 1G"
+        );
+        assert!(
+            of("cowcheck scenario 1\nmemory thp 2M\n A colapse all")
+                .starts_with("x.cow:3:4: found `colapse`, expected `collapse` or another step")
+        );
         assert!(of("cowcheck scenario 9\n").contains("found `9`, expected version 1"));
         assert!(of("").contains("found the end of the text, expected `cowcheck scenario 1`"));
-        assert!(of("cowcheck scenario 1\nmemory anon 4K\nA write").contains("3:8: found the end of the line, expected which pages"));
-        assert!(of("cowcheck scenario 1\nmemory anon 4K\nA write pages 3-1").contains("`3-1`, expected page numbers in ascending order"));
+        assert!(
+            of("cowcheck scenario 1\nmemory anon 4K\nA write")
+                .contains("3:8: found the end of the line, expected which pages")
+        );
+        assert!(
+            of("cowcheck scenario 1\nmemory anon 4K\nA write pages 3-1")
+                .contains("`3-1`, expected page numbers in ascending order")
+        );
     }
 
     #[test]
     fn a_step_that_cannot_be_done_is_refused_with_its_line() {
         let error = parse_valid("cowcheck scenario 1\nmemory anon 4K\n\nA write all\nB read all\n", 4096).unwrap_err();
-        assert_eq!((error.line, error.expected.as_str()), (5, "a step by an actor that is alive: B has not been forked"));
+        assert_eq!(
+            (error.line, error.expected.as_str()),
+            (5, "a step by an actor that is alive: B has not been forked")
+        );
     }
 }

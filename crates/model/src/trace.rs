@@ -114,7 +114,9 @@ impl fmt::Display for StepResult {
             StepResult::Ok => f.write_str("ok"),
             StepResult::Partial(pages) => write!(f, "ok for {pages} pages"),
             StepResult::Errno(number) => write!(f, "refused: {}", errno::name(*number)),
-            StepResult::Signal { signal, page: Some(page) } => write!(f, "{} at page {page}", errno::signal_name(*signal)),
+            StepResult::Signal { signal, page: Some(page) } => {
+                write!(f, "{} at page {page}", errno::signal_name(*signal))
+            }
             StepResult::Signal { signal, page: None } => f.write_str(&errno::signal_name(*signal)),
             StepResult::Unmet(found) => write!(f, "not so: {found}"),
             StepResult::Skipped(why) => write!(f, "not tried: {why}"),
@@ -360,7 +362,10 @@ impl Trace {
             }
         })?;
         if !(512..=1 << 24).contains(&trace.page_size) || !trace.page_size.is_power_of_two() {
-            return Err(TraceError::Scenario(format!("page_size {}: expected a power of two from 512", trace.page_size)));
+            return Err(TraceError::Scenario(format!(
+                "page_size {}: expected a power of two from 512",
+                trace.page_size
+            )));
         }
         text::parse_valid(&trace.scenario.to_string(), trace.page_size)
             .map_err(|error| TraceError::Scenario(error.to_string()))?;
