@@ -136,3 +136,9 @@ pub fn id() -> i32 {
     // SAFETY: getpid(2) cannot fail.
     unsafe { libc::getpid() }
 }
+
+/// Is there such a process?
+pub fn alive(pid: i32) -> bool {
+    // SAFETY: signal 0 only asks.
+    unsafe { libc::kill(pid, 0) == 0 }
+}

@@ -1,0 +1,135 @@
+//! What /proc/self/pagemap knows of the pages.
+//! Documentation/admin-guide/mm/pagemap.rst.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use cowcheck_model::memory::Memory;
+use cowcheck_model::pages::Run;
+use cowcheck_model::step::{Actor, State};
+use cowcheck_model::trace::{Observed, PageState};
+use cowcheck_sys::scan;
+
+use super::layout::{Layout, Part};
+
+const PFN: u64 = (1 << 55) - 1;
+
+fn bit(entry: u64, bit: u32) -> bool {
+    entry >> bit & 1 == 1
+}
+
+/// The states of `runs` in this process's page table, as few runs as possible.
+pub fn observe(actor: Actor, layout: &Layout, memory: Memory, runs: &[Run]) -> io::Result<Vec<Observed>> {
+    // A pagemap belongs to the process that opened it, so a forked child needs its own.
+    let pagemap = File::open("/proc/self/pagemap")?;
+    let mut found: Vec<Observed> = Vec::new();
+    for part in layout.parts(runs) {
+        let huge = huge_ranges(&pagemap, layout, memory, &part)?;
+        let mut bytes = vec![0; part.pages.count as usize * 8];
+        let address = layout.area.address(part.offset);
+        pagemap.read_exact_at(&mut bytes, (address / layout.page_size() * 8) as u64)?;
+        for (i, entry) in bytes.chunks_exact(8).enumerate() {
+            let entry = u64::from_ne_bytes(entry.try_into().unwrap_or_default());
+            let at = address + i * layout.page_size();
+            let present = bit(entry, 63);
+            let state = PageState {
+                present,
+                swapped: bit(entry, 62),
+                file: bit(entry, 61),
+                mapped_once: bit(entry, 56),
+                soft_dirty: bit(entry, 55),
+                uffd_wp: bit(entry, 57),
+                guard: bit(entry, 58),
+                pmd: present && huge.iter().any(|(start, end)| (*start..*end).contains(&at)),
+                ..PageState::default()
+            };
+            let pfn = if present { entry & PFN } else { 0 };
+            let page = part.pages.first + i as u32;
+            match found.last_mut() {
+                Some(last) if last.pages.end() == page && last.state == state && follows(last, pfn) => last.pages.count += 1,
+                _ => found.push(Observed { actor, pages: Run { first: page, count: 1 }, state, pfn }),
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn follows(last: &Observed, pfn: u64) -> bool {
+    match last.pfn {
+        0 => pfn == 0,
+        first => pfn == first + u64::from(last.pages.count),
+    }
+}
+
+/// The address ranges of a part that huge leaf entries map.
+fn huge_ranges(pagemap: &File, layout: &Layout, memory: Memory, part: &Part) -> io::Result<Vec<(usize, usize)>> {
+    let start = layout.area.address(part.offset);
+    let end = start + layout.len(part);
+    if memory.kind.is_hugetlb() {
+        return Ok(vec![(start, end)]);
+    }
+    match scan::huge(pagemap, start, end) {
+        Ok(found) => Ok(found),
+        // Before Linux 6.7.
+        Err(_) => huge_by_smaps(start, end),
+    }
+}
+
+/// The same by /proc/self/smaps, which counts by mapping: what a mapping holds in part is told as
+/// not huge.
+fn huge_by_smaps(start: usize, end: usize) -> io::Result<Vec<(usize, usize)>> {
+    let smaps = std::fs::read_to_string("/proc/self/smaps")?;
+    let mut found = Vec::new();
+    let mut mapping = (0, 0);
+    for line in smaps.lines() {
+        let first = line.split_ascii_whitespace().next().unwrap_or("");
+        let range = first.split_once('-').and_then(|(from, to)| {
+            Some((usize::from_str_radix(from, 16).ok()?, usize::from_str_radix(to, 16).ok()?))
+        });
+        if let Some(range) = range {
+            mapping = range;
+        } else if matches!(first, "AnonHugePages:" | "ShmemPmdMapped:" | "FilePmdMapped:") {
+            let kib: usize = line.split_ascii_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or(0);
+            let (from, to) = mapping;
+            if kib > 0 && kib * 1024 == to - from && from < end && start < to {
+                found.push((from.max(start), to.min(end)));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Are all the pages in this state? If not, what was found instead.
+pub fn unmet(state: State, memory: Memory, page_size: u32, observed: &[Observed]) -> Option<String> {
+    let good = |observed: &&Observed| {
+        let is = &observed.state;
+        match state {
+            State::Populated => is.present,
+            State::Swapped => is.swapped,
+            State::PmdMapped => is.present && is.pmd,
+            State::PteMapped => is.present && !is.pmd,
+            State::Folio => is.present && in_folio(memory, page_size, observed),
+        }
+    };
+    let bad = observed.iter().find(|observed| !good(observed))?;
+    Some(format!("{} of {} is {}", pages(bad.pages), bad.actor, bad.state))
+}
+
+/// Frames of one folio are consecutive and as aligned as the folio is large; where the numbers are
+/// hidden, presence is all there is to see.
+fn in_folio(memory: Memory, page_size: u32, observed: &Observed) -> bool {
+    let per_folio = (memory.size / u64::from(page_size)).max(1);
+    let first = u64::from(observed.pages.first);
+    observed.pfn == 0 || (observed.pfn % per_folio == first % per_folio && whole(per_folio, observed.pages))
+}
+
+/// Does a run of consecutive frames begin and end with folios, or lie in one?
+fn whole(per_folio: u64, run: Run) -> bool {
+    let (first, end) = (u64::from(run.first), u64::from(run.end()));
+    first % per_folio == 0 && end % per_folio == 0 || run.count == 1 || first / per_folio == (end - 1) / per_folio
+}
+
+fn pages(run: Run) -> String {
+    format!("page{} {run}", if run.count == 1 { "" } else { "s" })
+}

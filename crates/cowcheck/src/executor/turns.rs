@@ -1,0 +1,235 @@
+//! Whose turn it is: the words that a family shares.
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::time::Duration;
+
+use cowcheck_model::scenario::Scenario;
+use cowcheck_model::step::{Actor, Op};
+use cowcheck_model::trace::{End, Record, StepResult};
+use cowcheck_sys::board::{self, Board};
+use cowcheck_sys::process::Exit;
+use serde::{Deserialize, Serialize};
+use std::io;
+
+/// The step that is next, from 1; one more than there are when all are done.
+const TURN: usize = 0;
+/// Not 0: everyone goes home.
+const ABORT: usize = 1;
+/// Bytes of the log that are written.
+const LOGGED: usize = 2;
+/// What the worker sleeps on.
+const WORKER: usize = 3;
+/// Counts the runs of one family; A sleeps on it between two.
+const RUN: usize = 4;
+/// 1 while A is between two runs.
+const RESTING: usize = 5;
+/// Process ids: 0 for an actor that does not exist yet.
+const PIDS: usize = 8;
+/// What each actor sleeps on.
+const WAKE: usize = PIDS + Actor::MAX;
+/// 1 for an actor that has exited and was reaped.
+const GONE: usize = WAKE + Actor::MAX;
+const WORDS: usize = GONE + Actor::MAX;
+
+/// Room for the records of one run. Page states of base pages cost most: some 100 bytes a page.
+const LOG_BYTES: usize = 16 << 20;
+
+/// How long anyone sleeps before looking around: what a lost wake-up costs.
+const LOOK_AROUND: Duration = Duration::from_millis(20);
+
+/// A line of the log.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Entry {
+    /// A step was done.
+    Record(Record),
+    /// The run ended early.
+    End(End),
+}
+
+/// The shared words and the log.
+#[derive(Debug)]
+pub struct Turns {
+    board: Board,
+}
+
+impl Turns {
+    /// Before the family exists.
+    pub fn new() -> io::Result<Turns> {
+        Ok(Turns { board: Board::new(WORDS, LOG_BYTES)? })
+    }
+
+    /// Makes ready for the first or the next run.
+    pub fn reset(&self, a: i32) {
+        for index in (0..WORDS).filter(|index| *index != RUN) {
+            self.board.word(index).store(0, Relaxed);
+        }
+        self.set_pid(Actor::A, a);
+        self.board.word(TURN).store(1, Release);
+    }
+
+    /// The step that is next, from 1.
+    pub fn turn(&self) -> usize {
+        self.board.word(TURN).load(Acquire) as usize
+    }
+
+    /// Has the run been given up?
+    pub fn aborted(&self) -> bool {
+        self.board.word(ABORT).load(Acquire) != 0
+    }
+
+    /// The process that is this actor; 0 if it was never forked.
+    pub fn pid(&self, actor: Actor) -> i32 {
+        self.board.word(PIDS + actor.index()).load(Acquire) as i32
+    }
+
+    /// Notes the process that is this actor.
+    pub fn set_pid(&self, actor: Actor, pid: i32) {
+        self.board.word(PIDS + actor.index()).store(pid as u32, Release);
+    }
+
+    /// Notes that the actor is gone.
+    pub fn set_gone(&self, actor: Actor) {
+        self.board.word(GONE + actor.index()).store(1, Release);
+    }
+
+    /// Was it forked, and is it not known to be gone?
+    pub fn lives(&self, actor: Actor) -> bool {
+        self.pid(actor) != 0 && self.board.word(GONE + actor.index()).load(Acquire) == 0
+    }
+
+    /// The next step is done by its record; whose it is next is woken. Steps of actors that do not
+    /// exist are noted as not tried.
+    pub fn advance(&self, scenario: &Scenario, record: Record) {
+        let mut next = self.turn() + 1;
+        self.log(&Entry::Record(record));
+        while let Some(step) = scenario.steps.get(next - 1) {
+            if self.lives(step.actor) {
+                break;
+            }
+            let why = format!("there is no {}", step.actor);
+            self.log(&Entry::Record(Record { result: StepResult::Skipped(why), ..Record::ok(next as u32) }));
+            next += 1;
+        }
+        self.board.word(TURN).store(next as u32, Release);
+        match scenario.steps.get(next - 1) {
+            Some(step) => {
+                self.wake(step.actor);
+                if step.op == Op::Exit {
+                    // Its parent reaps it, or the worker if the parent is gone.
+                    self.wake_everyone();
+                }
+            }
+            None => self.wake_everyone(),
+        }
+    }
+
+    /// An actor is gone and was reaped. That is as it should be in its `exit` step and after the last
+    /// step; anywhere else the run is over.
+    pub fn buried(&self, scenario: &Scenario, actor: Actor, exit: Exit) {
+        self.set_gone(actor);
+        // Read after the death: it may have moved the turn on with its last breath.
+        let turn = self.turn();
+        match scenario.steps.get(turn - 1) {
+            None => {}
+            Some(step) if step.op == Op::Exit && step.actor == actor && exit == Exit::Code(0) => {
+                self.advance(scenario, Record::ok(turn as u32));
+            }
+            Some(_) => self.abort(died(actor, turn as u32, exit)),
+        }
+    }
+
+    /// Gives the run up, for this reason.
+    pub fn abort(&self, end: End) {
+        self.log(&Entry::End(end));
+        self.board.word(ABORT).store(1, Release);
+        self.wake_everyone();
+    }
+
+    fn wake(&self, actor: Actor) {
+        let word = self.board.word(WAKE + actor.index());
+        board::post(word, word.load(Relaxed).wrapping_add(1));
+    }
+
+    fn wake_everyone(&self) {
+        (0..Actor::MAX).filter_map(Actor::new).filter(|actor| self.lives(*actor)).for_each(|actor| self.wake(actor));
+        self.wake_worker();
+    }
+
+    /// The state of an actor's sleep, to be read before looking at [`Turns::turn`].
+    pub fn alarm(&self, actor: Actor) -> u32 {
+        self.board.word(WAKE + actor.index()).load(Acquire)
+    }
+
+    /// Sleeps until woken since `alarm` was read, or a little while.
+    pub fn sleep(&self, actor: Actor, alarm: u32) {
+        board::wait(self.board.word(WAKE + actor.index()), alarm, LOOK_AROUND);
+    }
+
+    /// The number of the current run, from 0.
+    pub fn run(&self) -> u32 {
+        self.board.word(RUN).load(Acquire)
+    }
+
+    /// Tells A to begin the next run.
+    pub fn next_run(&self) {
+        let word = self.board.word(RUN);
+        board::post(word, word.load(Relaxed).wrapping_add(1));
+    }
+
+    /// A waits here for the next run.
+    pub fn sleep_until_next_run(&self, run: u32) {
+        board::wait(self.board.word(RUN), run, LOOK_AROUND);
+    }
+
+    /// Notes that A is (or is not) between two runs, and wakes the worker.
+    pub fn rest(&self, resting: bool) {
+        self.board.word(RESTING).store(u32::from(resting), Release);
+        self.wake_worker();
+    }
+
+    /// Is A between two runs?
+    pub fn resting(&self) -> bool {
+        self.board.word(RESTING).load(Acquire) != 0
+    }
+
+    /// Wakes the worker.
+    pub fn wake_worker(&self) {
+        let word = self.board.word(WORKER);
+        board::post(word, word.load(Relaxed).wrapping_add(1));
+    }
+
+    /// As [`Turns::alarm`], for the worker.
+    pub fn worker_alarm(&self) -> u32 {
+        self.board.word(WORKER).load(Acquire)
+    }
+
+    /// As [`Turns::sleep`], for the worker.
+    pub fn worker_sleep(&self, alarm: u32, limit: Duration) {
+        board::wait(self.board.word(WORKER), alarm, limit.min(LOOK_AROUND));
+    }
+
+    fn log(&self, entry: &Entry) {
+        let Ok(mut line) = serde_json::to_vec(entry) else { return };
+        line.push(b'\n');
+        let logged = self.board.word(LOGGED);
+        let at = logged.load(Acquire) as usize;
+        if self.board.put(at, &line) {
+            logged.store((at + line.len()) as u32, Release);
+        }
+    }
+
+    /// The log so far. A line that a dying process left half written is dropped.
+    pub fn entries(&self) -> Vec<Entry> {
+        let bytes = self.board.get(self.board.word(LOGGED).load(Acquire) as usize);
+        bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+    }
+}
+
+/// The end of a run in which a process died.
+pub fn died(actor: Actor, step: u32, exit: Exit) -> End {
+    let (how, signal) = match exit {
+        Exit::Code(code) => (format!("it exited with code {code}"), 0),
+        Exit::Signal(signal) => (format!("killed by {}", cowcheck_model::errno::signal_name(signal)), signal),
+    };
+    End::Died { actor, step, how, signal }
+}

@@ -1,0 +1,278 @@
+//! A worker process: runs one family at a time and looks after it.
+//!
+//! It reads requests from standard input and writes responses to standard output, a line each. It
+//! has one thread, forks every actor A itself, adopts orphans, and kills the whole family when its
+//! time is up.
+
+use std::io::{self, BufRead, Write};
+use std::time::{Duration, Instant};
+
+use cowcheck_model::checker::judge;
+use cowcheck_model::scenario::Scenario;
+use cowcheck_model::step::Actor;
+use cowcheck_model::text;
+use cowcheck_model::trace::{End, Record, Trace, VERSION};
+use cowcheck_model::verdict::Verdict;
+use cowcheck_sys::process::{self, Fork};
+
+use super::family::{self, Plan};
+use super::kmsg::KernelLog;
+use super::request::{Request, Response};
+use super::turns::{Entry, Turns, died};
+
+/// How long a killed family may take to vanish. A process in uninterruptible sleep takes longer.
+const VANISH: Duration = Duration::from_secs(5);
+
+/// Runs requests until standard input ends.
+pub fn main() -> io::Result<()> {
+    process::adopt_orphans()?;
+    process::wake_on_child()?;
+    cowcheck_sys::probe::install()?;
+    let mut worker = Worker {
+        turns: Turns::new()?,
+        log: KernelLog::open(),
+        kernel: super::pool::kernel_name(),
+        page_size: rustix::param::page_size() as u32,
+        soft_dirty: soft_dirty(),
+        nonce: (process::id() as u16).wrapping_mul(257),
+    };
+    let mut out = io::stdout().lock();
+    for line in io::stdin().lock().lines() {
+        let request: Request = serde_json::from_str(&line?).map_err(io::Error::other)?;
+        let response = worker.run(&request);
+        serde_json::to_writer(&mut out, &response).map_err(io::Error::other)?;
+        out.write_all(b"\n")?;
+        out.flush()?;
+        if response.spent {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Does this kernel track soft-dirty pages? A mapping that was never cleared is all soft-dirty.
+fn soft_dirty() -> bool {
+    use cowcheck_model::memory::{Memory, MemoryKind};
+    let page = rustix::param::page_size();
+    let memory = Memory::new(MemoryKind::Anon, page as u64);
+    let Ok(layout) = super::layout::Layout::new(memory, page, 1) else { return false };
+    let all = [cowcheck_model::pages::Run { first: 0, count: 1 }];
+    layout.area.store(0).is_ok()
+        && super::page_state::observe(Actor::A, &layout, memory, &all)
+            .is_ok_and(|states| states.iter().all(|observed| observed.state.soft_dirty))
+}
+
+struct Worker {
+    turns: Turns,
+    log: Option<KernelLog>,
+    kernel: String,
+    page_size: u32,
+    soft_dirty: bool,
+    /// Tells the runs of this worker apart. Workers begin at different places, so that a page from
+    /// another's memory is foreign, too.
+    nonce: u16,
+}
+
+/// How one run ended, as the worker saw it.
+struct Over {
+    /// Why, where the log does not say.
+    end: Option<End>,
+    /// A is gone.
+    a_gone: bool,
+    /// Somebody could not be killed.
+    stuck: bool,
+}
+
+impl Worker {
+    fn run(&mut self, request: &Request) -> Response {
+        let began = Instant::now();
+        let mut response = Response { passes: 0, traces: vec![], micros: 0, spent: false };
+        match text::parse_valid(&request.scenario, self.page_size) {
+            Ok(scenario) => self.families(request, &scenario, &mut response),
+            Err(error) => {
+                let scenario = text::parse(&request.scenario).unwrap_or_else(|_| empty());
+                response.traces.push(self.trace(&scenario, vec![], End::Failed(error.to_string()), 0));
+            }
+        }
+        response.micros = began.elapsed().as_micros() as u64;
+        response
+    }
+
+    /// Runs the scenario as often as asked for, with as many families as that takes.
+    fn families(&mut self, request: &Request, scenario: &Scenario, response: &mut Response) {
+        let plan = Plan {
+            scenario,
+            page_size: self.page_size,
+            states: request.states,
+            fault: request.fault,
+            pin_device: request.pin_device.as_deref(),
+            worker: process::id(),
+        };
+        let limit = Duration::from_millis(request.limit_ms);
+        let mut left = request.repeat.max(1);
+        while left > 0 && !response.spent {
+            self.turns.reset(0);
+            let a = match process::fork() {
+                Ok(Fork::Child) => become_a(&plan, &self.turns, left, self.nonce),
+                Ok(Fork::Parent(pid)) => pid,
+                Err(error) => {
+                    let end = End::Failed(format!("no process could be made: {error}"));
+                    response.traces.push(self.trace(scenario, vec![], end, 0));
+                    return;
+                }
+            };
+            let mut good = true;
+            let mut gone = false;
+            while good && left > 0 {
+                self.nonce = self.nonce.wrapping_add(1);
+                let began = Instant::now();
+                let last = left == 1;
+                let over = self.watch(scenario, a, limit, last);
+                left -= 1;
+                let (records, end) = self.collect(over.end);
+                let trace = self.trace(scenario, records, end, began.elapsed().as_micros() as u64);
+                response.spent = over.stuck;
+                if request.repeat > 1 && judge(&trace) == Verdict::Pass {
+                    response.passes += 1;
+                } else {
+                    good = trace.end == End::Complete && request.repeat > 1 && response.traces.len() < 100;
+                    response.traces.push(trace);
+                }
+                gone = over.a_gone;
+                good &= !gone;
+                if good && left > 0 {
+                    self.turns.reset(a);
+                    self.turns.next_run();
+                }
+            }
+            if !gone {
+                self.bury(a);
+            }
+        }
+    }
+
+    /// Waits until the run is over or its time is.
+    fn watch(&self, scenario: &Scenario, a: i32, limit: Duration, last: bool) -> Over {
+        let deadline = Instant::now() + limit;
+        let finished = scenario.steps.len() + 1;
+        loop {
+            let alarm = self.turns.worker_alarm();
+            let turn = self.turns.turn();
+            let whose = scenario.steps.get(turn.wrapping_sub(1)).map_or(Actor::A, |step| step.actor);
+            let step = (turn as u32).min(scenario.steps.len() as u32);
+            // A gone is looked at before the turn is: its last word may be the end of the run.
+            match process::wait(a, false) {
+                Ok(None) => {}
+                Ok(Some(exit)) => {
+                    let done = self.turns.turn() >= finished || self.turns.aborted();
+                    let end = (!done).then(|| died(Actor::A, step, exit));
+                    return Over { end, a_gone: true, stuck: !self.bury(a) };
+                }
+                Err(_) => return Over { end: None, a_gone: true, stuck: !self.bury(a) },
+            }
+            if !last && turn >= finished && self.turns.resting() {
+                return Over { end: None, a_gone: false, stuck: false };
+            }
+            self.reap_orphans(scenario, turn);
+            let now = Instant::now();
+            if now >= deadline {
+                let state = describe(self.turns.pid(whose));
+                let limit_ms = limit.as_millis() as u64;
+                let end = Some(End::Timeout { actor: whose, step, limit_ms, state });
+                return Over { end, a_gone: true, stuck: !self.bury(a) };
+            }
+            self.turns.worker_sleep(alarm, deadline - now);
+        }
+    }
+
+    /// Reaps an actor that exits after its parent did.
+    fn reap_orphans(&self, scenario: &Scenario, turn: usize) {
+        let Some(step) = scenario.steps.get(turn.wrapping_sub(1)) else { return };
+        if step.actor != Actor::A && self.turns.lives(step.actor) {
+            // An error means that it is not ours: its parent lives.
+            if let Ok(Some(exit)) = process::wait(self.turns.pid(step.actor), false) {
+                self.turns.buried(scenario, step.actor, exit);
+            }
+        }
+    }
+
+    /// Ends the whole family. `false` if a process would not go.
+    fn bury(&self, a: i32) -> bool {
+        process::kill(-a);
+        process::reap_all(VANISH)
+    }
+
+    fn collect(&self, end: Option<End>) -> (Vec<Record>, End) {
+        let mut records = Vec::new();
+        let mut told = None;
+        for entry in self.turns.entries() {
+            match entry {
+                Entry::Record(record) => records.push(record),
+                Entry::End(end) => told = told.or(Some(end)),
+            }
+        }
+        (records, told.or(end).unwrap_or(End::Complete))
+    }
+
+    fn trace(&mut self, scenario: &Scenario, records: Vec<Record>, end: End, micros: u64) -> Trace {
+        Trace {
+            version: VERSION,
+            scenario: scenario.clone(),
+            kernel: self.kernel.clone(),
+            page_size: self.page_size,
+            soft_dirty: self.soft_dirty,
+            records,
+            end,
+            kernel_log: self.log.as_mut().map(KernelLog::news).unwrap_or_default(),
+            hugetlb_missing: 0,
+            micros,
+        }
+    }
+}
+
+fn empty() -> Scenario {
+    let memory = cowcheck_model::memory::Memory::new(cowcheck_model::memory::MemoryKind::Anon, 4096);
+    Scenario { about: vec![], memory, steps: vec![] }
+}
+
+/// The child's side of the fork: actor A, for at most `runs` runs.
+fn become_a(plan: &Plan<'_>, turns: &Turns, runs: u32, mut nonce: u16) -> ! {
+    process::own_group();
+    process::die_with(plan.worker);
+    process::prefer_oom();
+    turns.set_pid(Actor::A, process::id());
+    for left in (0..runs).rev() {
+        let run = turns.run();
+        family::live(plan, turns, nonce.max(1));
+        nonce = nonce.wrapping_add(1);
+        if left == 0 || turns.aborted() {
+            break;
+        }
+        turns.rest(true);
+        while turns.run() == run {
+            turns.sleep_until_next_run(run);
+            if !process::alive(plan.worker) {
+                process::exit_now(1);
+            }
+        }
+    }
+    process::exit_now(0)
+}
+
+/// What a process is doing, for a person to read: its state and where in the kernel it waits.
+fn describe(pid: i32) -> String {
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let stat = read("stat");
+    let state = match stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()) {
+        Some('R') => "it is running",
+        Some('S') => "it is asleep",
+        Some('D') => "it sleeps in the kernel and cannot be interrupted",
+        Some('T' | 't') => "it is stopped",
+        Some('Z') => "it is dead and not reaped",
+        _ => "it is gone",
+    };
+    match read("wchan").trim() {
+        "" | "0" => state.to_owned(),
+        place => format!("{state}, in {place}"),
+    }
+}

@@ -1,0 +1,27 @@
+//! The catalogue: every named check, as data.
+//!
+//! A check is a scenario with a stable id. [`cow`] holds the cells of the kernel's own cow.c.
+
+pub mod check;
+pub mod cow;
+pub mod glob;
+
+use check::Check;
+
+/// The sizes of pages that a machine has, from which the catalogue is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sizes {
+    /// Bytes of the base page.
+    pub page: u64,
+    /// Bytes of a PMD-mapped THP; 0 where the kernel has no THP.
+    pub pmd: u64,
+    /// Bytes of every anonymous THP size, ascending, the PMD size included.
+    pub thp: Vec<u64>,
+    /// Bytes of every hugetlb page size, ascending.
+    pub hugetlb: Vec<u64>,
+}
+
+/// Every check, in catalogue order.
+pub fn catalogue(sizes: &Sizes) -> Vec<Check> {
+    cow::checks(sizes)
+}
