@@ -1,7 +1,10 @@
 //! The one stream of events that every output is made from.
 
+use std::fmt;
+
 use cowcheck_model::trace::Trace;
 use cowcheck_model::verdict::{Kind, Verdict};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
 /// What is known before the first check runs.
 #[derive(Debug, Clone)]
@@ -98,5 +101,24 @@ impl Counts {
     /// How many there were.
     pub fn total(&self) -> usize {
         self.0.iter().sum()
+    }
+}
+
+/// `pass 705, fail 0, ...`: every word, the zeroes too.
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<String> = Kind::ALL.iter().map(|kind| format!("{} {}", kind.word(), self.of(*kind))).collect();
+        f.write_str(&all.join(", "))
+    }
+}
+
+/// An object with every word, the zeroes too.
+impl Serialize for Counts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(Kind::ALL.len()))?;
+        for kind in Kind::ALL {
+            map.serialize_entry(kind.word(), &self.of(kind))?;
+        }
+        map.end()
     }
 }
