@@ -1,6 +1,7 @@
 //! A failure, told the way a colleague would: what was broken, where, by whom, and how to see it
 //! again.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use crate::pages::Run;
@@ -26,8 +27,9 @@ pub fn explain(trace: &Trace, verdict: &Verdict) -> String {
         let _ = writeln!(text, "{}: {}", verdict.kind().word(), verdict.reason());
     }
     let _ = writeln!(text, "steps, on kernel {}:", trace.kernel);
+    let records: HashMap<u32, &Record> = trace.records.iter().map(|record| (record.step, record)).collect();
     for (number, step) in trace.scenario.numbered() {
-        let record = trace.records.iter().find(|record| record.step == number);
+        let record = records.get(&number).copied();
         let broken = violations.iter().any(|violation| violation.step == number);
         let mark = if broken { '>' } else { ' ' };
         let came_to = record.map_or("not reached".to_owned(), came_to);
@@ -67,6 +69,7 @@ fn around(record: &Record, violations: &[Violation], number: u32) -> Vec<String>
     let touched: Vec<Run> = violations
         .iter()
         .filter(|violation| violation.step == number)
+        .take(MAX_TOLD)
         .filter_map(|violation| crate::text::page_list(&violation.pages))
         .flatten()
         .collect();

@@ -86,6 +86,18 @@ impl Range {
         Range::Pages(vec![Run { first: page, count: 1 }])
     }
 
+    /// How many pages these are, in memory of `pages` pages.
+    pub fn count(&self, pages: u32) -> u32 {
+        match self {
+            Range::All => pages,
+            Range::Lower | Range::Odd => pages / 2,
+            Range::Upper | Range::Even => pages.div_ceil(2),
+            Range::First | Range::Last => pages.min(1),
+            Range::Rest => pages.saturating_sub(1),
+            Range::Pages(runs) => runs.iter().fold(0, |sum: u32, run| sum.saturating_add(run.count)),
+        }
+    }
+
     /// The pages as runs, in memory of `pages` pages.
     ///
     /// Named ranges may be empty (the `lower` half of one page); numbered ones are returned as they

@@ -21,6 +21,10 @@ pub struct Scenario {
 /// The most base pages of memory a scenario may have: 2 GiB of 4 KiB pages.
 pub const MAX_PAGES: u32 = 1 << 19;
 
+/// The most pages that all steps of a scenario may name together; whoever runs or judges it visits
+/// each of them. Enough for 128 steps on 1 GiB.
+const MAX_VISITS: u64 = 1 << 25;
+
 /// A step that cannot be done, however the kernel behaves.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{why}", match .step { 0 => String::new(), n => format!("step {n}: ") })]
@@ -37,12 +41,20 @@ impl Scenario {
         (1..).zip(&self.steps)
     }
 
+    /// Step `number`, from 1.
+    pub fn step(&self, number: u32) -> Option<&Step> {
+        self.steps.get((number as usize).checked_sub(1)?)
+    }
+
     /// Can every step be done by the actor it names, on the pages it names?
     ///
     /// This runs the scenario in the contract's own [`World`], so what is valid and what is allowed
     /// never disagree.
     pub fn validate(&self, page_size: u32) -> Result<(), Invalid> {
         let memory = |why: String| Err(Invalid { step: 0, why });
+        if !page_size.is_power_of_two() {
+            return memory(format!("page size {page_size}: expected a power of two"));
+        }
         if self.memory.count == 0 || self.memory.size == 0 || self.memory.size % u64::from(page_size) != 0 {
             return memory(format!(
                 "memory {}: expected one or more pieces whose size is a multiple of the page size, {page_size} bytes",
@@ -54,6 +66,12 @@ impl Scenario {
         }
         if self.steps.len() > stamp::MAX_STEPS {
             return memory(format!("{} steps: expected at most {}", self.steps.len(), stamp::MAX_STEPS));
+        }
+        let pages = self.memory.pages(page_size);
+        let visits: u64 =
+            self.steps.iter().map(|step| u64::from(step.op.range().map_or(pages, |range| range.count(pages)))).sum();
+        if visits > MAX_VISITS {
+            return memory(format!("{visits} pages in all steps together: expected at most {MAX_VISITS}"));
         }
         let mut world = World::new(self.memory, page_size);
         for (number, step) in self.numbered() {
@@ -74,15 +92,20 @@ impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", crate::text::HEADER)?;
         for line in &self.about {
-            writeln!(f, "{}", format!("# {line}").trim_end())?;
+            writeln!(f, "{}", format!("# {}", one_line(line)).trim_end())?;
         }
         writeln!(f, "memory {}", self.memory)?;
         for step in &self.steps {
             match step.note.as_str() {
                 "" => writeln!(f, "{step}")?,
-                note => writeln!(f, "{:<28} # {note}", step.to_string())?,
+                note => writeln!(f, "{:<28} # {}", step.to_string(), one_line(note))?,
             }
         }
         Ok(())
     }
+}
+
+/// A remark is one line, or the rest of it would be read as steps.
+fn one_line(remark: &str) -> String {
+    remark.replace('\n', " ")
 }

@@ -243,7 +243,8 @@ impl FromStr for Holds {
 fn parse_holds(text: &str, may_be_torn: bool) -> Option<Holds> {
     let hex = |text: &str| u64::from_str_radix(text.strip_prefix("0x")?, 16).ok();
     if let Some(parts) = text.strip_prefix("torn ").filter(|_| may_be_torn) {
-        let parts: Option<Vec<_>> = parts
+        let parts: Option<Vec<_>> = Some(parts)
+            .filter(|parts| parts.split(';').nth(MAX_PARTS).is_none())?
             .split(';')
             .map(|part| {
                 let (offset, holds) = part.split_once(':')?;

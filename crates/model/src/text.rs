@@ -27,7 +27,10 @@ pub const HEADER: &str = "cowcheck scenario 1";
 const VERSION: &str = "1";
 
 /// The longest text that is read, in bytes. The catalogue's longest scenario has 2 KiB.
-const MAX_TEXT: usize = 4 << 20;
+const MAX_TEXT: usize = 1 << 20;
+
+/// The most words of a line that are looked at. The longest step has 5; the one after is the error.
+const MAX_WORDS: usize = 8;
 
 /// What is wrong with a text, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +101,9 @@ impl<'a> Line<'a> {
                     words.push(Word { text: &code[from..offset], column: at });
                     end = column;
                     start = None;
+                    if words.len() == MAX_WORDS {
+                        break;
+                    }
                 }
                 _ => {}
             }

@@ -12,7 +12,6 @@ use crate::pages::Run;
 use crate::scenario::Scenario;
 use crate::stamp::Holds;
 use crate::step::Actor;
-use crate::text;
 
 /// The version of the trace format that this program writes, and the newest that it reads.
 pub const VERSION: u32 = 1;
@@ -310,6 +309,13 @@ mod scenario_text {
     }
 }
 
+/// The longest text that is read as a trace, in bytes.
+const MAX_JSON: usize = 64 << 20;
+
+/// The most pages that all records may tell of together: a trace of every step on 1 GiB, with the
+/// states of four actors, has a tenth of it.
+const MAX_TOLD: u64 = 1 << 26;
+
 /// Why a text is not a trace.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum TraceError {
@@ -340,14 +346,21 @@ pub enum TraceError {
     /// The scenario in it cannot be done.
     #[error("the scenario in it: {0}")]
     Scenario(String),
+    /// The records do not fit the scenario, or there is too much of everything.
+    #[error("the records in it: {0}")]
+    Records(String),
 }
 
 impl Trace {
-    /// Reads a trace from its JSON text and checks that its scenario can be done.
+    /// Reads a trace from its JSON text and checks that its scenario can be done and that its
+    /// records fit the scenario.
     pub fn from_json(text: &str) -> Result<Trace, TraceError> {
         #[derive(Deserialize)]
         struct Version {
             cowcheck_trace: u64,
+        }
+        if text.len() > MAX_JSON {
+            return Err(TraceError::Records(format!("{} bytes, expected at most {MAX_JSON}", text.len())));
         }
         if let Ok(Version { cowcheck_trace }) = serde_json::from_str(text) {
             if cowcheck_trace > u64::from(VERSION) {
@@ -361,15 +374,38 @@ impl Trace {
                 false => TraceError::Malformed { line, column, what: error.to_string() },
             }
         })?;
-        if !(512..=1 << 24).contains(&trace.page_size) || !trace.page_size.is_power_of_two() {
-            return Err(TraceError::Scenario(format!(
-                "page_size {}: expected a power of two from 512",
-                trace.page_size
-            )));
+        if !(512..=1 << 24).contains(&trace.page_size) {
+            return Err(TraceError::Scenario(format!("page_size {}: expected 512 to 16777216", trace.page_size)));
         }
-        text::parse_valid(&trace.scenario.to_string(), trace.page_size)
-            .map_err(|error| TraceError::Scenario(error.to_string()))?;
+        trace.scenario.validate(trace.page_size).map_err(|error| TraceError::Scenario(error.to_string()))?;
+        trace.check_records().map_err(TraceError::Records)?;
         Ok(trace)
+    }
+
+    /// Do the records belong to the scenario's steps and the memory's pages?
+    fn check_records(&self) -> Result<(), String> {
+        let pages = self.scenario.memory.pages(self.page_size);
+        let mut told = 0;
+        let mut before = 0;
+        for record in &self.records {
+            let step = record.step;
+            if step <= before || self.scenario.step(step).is_none() {
+                let steps = self.scenario.steps.len();
+                return Err(format!("step {step}: expected one record a step, in order, of steps 1 to {steps}"));
+            }
+            before = step;
+            let runs = record.seen.iter().map(|seen| seen.pages).chain(record.states.iter().map(|state| state.pages));
+            for run in runs {
+                if run.end() > pages {
+                    return Err(format!("step {step}, pages {run}: expected pages below {pages}"));
+                }
+                told += u64::from(run.count);
+            }
+        }
+        match told > MAX_TOLD {
+            true => Err(format!("{told} pages in all records together, expected at most {MAX_TOLD}")),
+            false => Ok(()),
+        }
     }
 
     /// As one line of JSON.

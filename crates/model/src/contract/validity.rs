@@ -1,0 +1,131 @@
+//! What can be done at all, however the kernel behaves.
+
+use super::pins::PinCell;
+use super::world::World;
+use crate::pages::Run;
+use crate::step::{Actor, Advice, Op, Pin, PinKind, Prot, Step};
+
+/// How many pages all actors that are alive may have together: 16 of them with 1 GiB each.
+const MAX_CELLS: u64 = 1 << 22;
+
+impl World {
+    /// Can this step be done by that actor on those pages? The error says what would be right.
+    pub fn check(&self, step: &Step) -> Result<(), String> {
+        let actor = step.actor;
+        if self.sets.are_too_many() {
+            return Err("fewer writes that pipes may follow: what may be seen is beyond counting".to_owned());
+        }
+        match self.space(actor) {
+            None => return Err(format!("a step by an actor that is alive: {actor} has not been forked")),
+            Some(space) if !space.alive => {
+                return Err(format!("a step by an actor that is alive: {actor} has exited"));
+            }
+            Some(_) => {}
+        }
+        let runs = step.op.range().map(|range| range.runs(self.pages())).unwrap_or_default();
+        if step.op.range().is_some() {
+            self.check_range(&step.op, &runs)?;
+        }
+        self.check_memory(&step.op)?;
+        match &step.op {
+            Op::Fork(child) => self.check_fork(*child),
+            Op::Exit if actor == Actor::A => Err("a step by another actor: A is the last to exit, by itself".into()),
+            Op::Pin(_, pin, _) if self.pin_owner(*pin).is_some() => {
+                Err(format!("the name of a new pin: {pin} exists already"))
+            }
+            Op::ReadVia(pin) | Op::WriteVia(pin, _) | Op::Unpin(pin) => self.check_pin(actor, *pin, &step.op, &runs),
+            Op::Write(_) | Op::Pin(PinKind::ReadWrite, ..) => self.check_prot(actor, &runs, Prot::Rw),
+            Op::Read(_) | Op::Touch(_) | Op::Pin(..) => self.check_prot(actor, &runs, Prot::Ro),
+            Op::Mprotect(..) | Op::Advise(..) | Op::Munmap(_) | Op::Mremap(_) | Op::Require(..) => {
+                self.check_prot(actor, &runs, Prot::None)
+            }
+            Op::ReadBacking(_) | Op::WriteBacking(_) | Op::Probe(..) | Op::Exit | Op::ClearSoftDirty => Ok(()),
+        }
+    }
+
+    fn check_range(&self, op: &Op, runs: &[Run]) -> Result<(), String> {
+        if runs.is_empty() || runs.iter().any(|run| run.count == 0) {
+            return Err("at least one page: the range is empty".into());
+        }
+        if runs.windows(2).any(|two| two[1].first < two[0].end()) {
+            return Err("pages in ascending order".into());
+        }
+        let pages = self.pages();
+        if runs.iter().any(|run| run.end() > pages) {
+            return Err(format!("pages below {pages}: the memory has {pages} pages"));
+        }
+        let maps = matches!(op, Op::Mprotect(..) | Op::Advise(..) | Op::Munmap(_) | Op::Mremap(_));
+        let huge = ((self.memory().size / u64::from(self.page_size)) as u32).max(1);
+        if maps
+            && self.memory().kind.is_hugetlb()
+            && runs.iter().any(|run| run.first % huge != 0 || run.count % huge != 0)
+        {
+            return Err(format!("whole hugetlb pages: multiples of {huge} pages"));
+        }
+        Ok(())
+    }
+
+    /// Is there such an operation on this kind of memory?
+    fn check_memory(&self, op: &Op) -> Result<(), String> {
+        let memory = self.memory();
+        match op {
+            Op::ReadBacking(_) if !memory.kind.has_backing() => {
+                Err(format!("memory with a backing (zero, huge-zero, memfd, tmpfile, memfd-hugetlb), not {memory}"))
+            }
+            Op::WriteBacking(_) if !memory.kind.has_file() => {
+                Err(format!("memory with a file (memfd, tmpfile, memfd-hugetlb), not {memory}"))
+            }
+            Op::Advise(Advice::Free | Advice::WipeOnFork, _) if memory.kind.has_file() || memory.kind.is_hugetlb() => {
+                Err(format!("anonymous memory without hugetlb pages: the kernel refuses this advice on {memory}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_fork(&self, child: Actor) -> Result<(), String> {
+        if self.space(child).is_some() {
+            return Err(format!("the name of a new actor: {child} exists already"));
+        }
+        let family = self.alive().count() as u64 + 1;
+        if family * u64::from(self.pages()) > MAX_CELLS {
+            return Err(format!(
+                "a family that has at most {MAX_CELLS} pages together, not {family} times {}",
+                self.pages()
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_prot(&self, actor: Actor, runs: &[Run], wanted: Prot) -> Result<(), String> {
+        for page in runs.iter().flat_map(|run| run.pages()) {
+            let cell = self.cell(actor, page).filter(|cell| cell.mapped);
+            let Some(cell) = cell else { return Err(format!("pages that {actor} has mapped: page {page} is not")) };
+            if cell.prot < wanted {
+                let access = if wanted == Prot::Rw { "write" } else { "read" };
+                return Err(format!("pages that {actor} may {access}: page {page} is protected"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_pin(&self, actor: Actor, pin: Pin, op: &Op, runs: &[Run]) -> Result<(), String> {
+        let Some(pinned) = self.held(pin) else { return Err(format!("a pin that was taken: {pin} was not")) };
+        if pinned.owner != actor {
+            return Err(format!("a step by {}, who took {pin}", pinned.owner));
+        }
+        match op {
+            Op::ReadVia(_) if pinned.runs.is_empty() => Err(format!("a pipe that holds pages: {pin} is empty")),
+            Op::WriteVia(..) if pinned.kind != PinKind::ReadWrite => {
+                Err(format!("a read/write pin: {pin} is read-only"))
+            }
+            Op::WriteVia(..) => {
+                let mut pages = runs.iter().flat_map(|run| run.pages());
+                match pages.find(|page| pinned.cell(*page) == PinCell::Absent) {
+                    Some(page) => Err(format!("pages under {pin}: page {page} is not")),
+                    None => Ok(()),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+}
