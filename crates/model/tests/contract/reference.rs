@@ -1,0 +1,496 @@
+//! A kernel that keeps the promise of copy-on-write in the simplest way: it copies at once.
+//!
+//! Where the contract leaves a choice (MADV_FREE, a pipe, a refused collapse), [`Choices`] makes it.
+//! A [`Bug`] can be planted.
+
+use std::collections::BTreeMap;
+
+use cowcheck_model::memory::Memory;
+use cowcheck_model::pages::Run;
+use cowcheck_model::scenario::Scenario;
+use cowcheck_model::stamp::{Holds, Writer};
+use cowcheck_model::step::{Access, Actor, Advice, Op, Pin, PinKind, Prot};
+use cowcheck_model::trace::{End, Observed, PageState, Record, Seen, StepResult, Trace, VERSION};
+
+pub(crate) const PAGE: u32 = 4096;
+const SIGSEGV: i32 = 11;
+const EAGAIN: i32 = 11;
+
+/// What a correct kernel may do one way or another.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Choices {
+    /// It does what was asked, at once, wherever it can.
+    Plain,
+    /// It tosses a coin (splitmix64 from this seed).
+    Random(u64),
+}
+
+impl Choices {
+    /// Shall it take the other way?
+    fn toss(&mut self) -> bool {
+        let Choices::Random(state) = self else { return false };
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = *state;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (bits ^ (bits >> 31)) & 1 == 1
+    }
+}
+
+/// A planted bug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// After fork, child and parent write to the same page.
+    ForkShares,
+    /// At fork the parent gets the copy and its pin keeps the page.
+    ForkTakesPinnedPage,
+    /// MADV_WIPEONFORK does nothing.
+    WipeIgnored,
+    /// MADV_DONTFORK does nothing.
+    DontForkIgnored,
+    /// mprotect() returns 0 and does nothing.
+    ProtIgnored,
+    /// MADV_DONTNEED drops one page too many.
+    DontNeedTakesNeighbour,
+    /// MADV_DONTNEED returns 0 and does nothing.
+    DontNeedIgnored,
+    /// A private write goes to the file, or into the zero page.
+    WriteHitsBacking,
+    /// MADV_COLLAPSE loses the last page.
+    CollapseZeroes,
+    /// MADV_COLLAPSE exchanges the first two pages.
+    CollapseSwaps,
+    /// MADV_COLLAPSE tears the first page.
+    CollapseTears,
+    /// MADV_COLLAPSE copies a pinned page.
+    CollapseCopiesPinned,
+    /// MADV_COLLAPSE forgets the soft-dirty bits.
+    CollapseCleans,
+    /// Swap brings back what the page held one write earlier.
+    SwapIsStale,
+    /// munmap() clears a page that is pinned still.
+    MunmapClearsPinned,
+    /// A write through the pin goes to a copy.
+    ViaWriteLost,
+}
+
+impl Bug {
+    pub(crate) const ALL: [Bug; 16] = [
+        Bug::ForkShares,
+        Bug::ForkTakesPinnedPage,
+        Bug::WipeIgnored,
+        Bug::DontForkIgnored,
+        Bug::ProtIgnored,
+        Bug::DontNeedTakesNeighbour,
+        Bug::DontNeedIgnored,
+        Bug::WriteHitsBacking,
+        Bug::CollapseZeroes,
+        Bug::CollapseSwaps,
+        Bug::CollapseTears,
+        Bug::CollapseCopiesPinned,
+        Bug::CollapseCleans,
+        Bug::SwapIsStale,
+        Bug::MunmapClearsPinned,
+        Bug::ViaWriteLost,
+    ];
+}
+
+/// Where the bytes of a page are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// The file, or the zero page.
+    Backing,
+    /// This frame of anonymous memory.
+    Frame(usize),
+}
+
+#[derive(Debug, Clone)]
+struct Pte {
+    place: Place,
+    mapped: bool,
+    prot: Prot,
+    dont_fork: bool,
+    wipe_on_fork: bool,
+    lazy_free: bool,
+    soft_dirty: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Frame {
+    now: Holds,
+    before: Holds,
+}
+
+struct Held {
+    kind: PinKind,
+    pages: Vec<(u32, Place)>,
+}
+
+/// The kernel under test.
+pub(crate) struct Kernel {
+    pages: u32,
+    frames: Vec<Frame>,
+    backing: Vec<Holds>,
+    processes: BTreeMap<Actor, Vec<Pte>>,
+    pins: BTreeMap<Pin, Held>,
+    choices: Choices,
+    bug: Option<Bug>,
+}
+
+/// What a correct kernel leaves of this scenario.
+pub(crate) fn run(scenario: &Scenario, choices: Choices) -> Trace {
+    run_with(scenario, choices, None)
+}
+
+/// The same with a bug.
+pub(crate) fn run_with(scenario: &Scenario, choices: Choices, bug: Option<Bug>) -> Trace {
+    let mut kernel = Kernel::new(scenario.memory, choices, bug);
+    let records = scenario
+        .numbered()
+        .map(|(number, step)| {
+            let mut record = Record::ok(number);
+            (record.result, record.seen) = kernel.step(number, step.actor, &step.op);
+            record.states = kernel.states();
+            record
+        })
+        .collect();
+    Trace {
+        version: VERSION,
+        scenario: scenario.clone(),
+        kernel: "reference".to_owned(),
+        page_size: PAGE,
+        soft_dirty: true,
+        records,
+        end: End::Complete,
+        kernel_log: vec![],
+        hugetlb_missing: 0,
+        micros: 0,
+    }
+}
+
+impl Kernel {
+    fn new(memory: Memory, choices: Choices, bug: Option<Bug>) -> Kernel {
+        let pages = memory.pages(PAGE);
+        let initial = |page| match memory.kind.has_file() {
+            true => Holds::Stamp { writer: Writer::Initial, page },
+            false => Holds::Zero,
+        };
+        let pte = Pte {
+            place: Place::Backing,
+            mapped: true,
+            prot: Prot::Rw,
+            dont_fork: false,
+            wipe_on_fork: false,
+            lazy_free: false,
+            soft_dirty: false,
+        };
+        Kernel {
+            pages,
+            frames: vec![],
+            backing: (0..pages).map(initial).collect(),
+            processes: BTreeMap::from([(Actor::A, vec![pte; pages as usize])]),
+            pins: BTreeMap::new(),
+            choices,
+            bug,
+        }
+    }
+
+    fn has(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
+    }
+
+    fn pte(&mut self, actor: Actor, page: u32) -> &mut Pte {
+        &mut self.processes.get_mut(&actor).unwrap()[page as usize]
+    }
+
+    fn at(&self, place: Place, page: u32) -> Holds {
+        match place {
+            Place::Backing => self.backing[page as usize].clone(),
+            Place::Frame(frame) => self.frames[frame].now.clone(),
+        }
+    }
+
+    fn new_frame(&mut self, now: Holds) -> Place {
+        self.frames.push(Frame { now, before: Holds::Zero });
+        Place::Frame(self.frames.len() - 1)
+    }
+
+    fn is_held(&self, place: Place, longterm: bool) -> bool {
+        self.pins
+            .values()
+            .any(|held| held.kind.is_longterm() == longterm && held.pages.iter().any(|(_, at)| *at == place))
+    }
+
+    /// Gives `actor` a page of its own and returns it.
+    fn own(&mut self, actor: Actor, page: u32) -> Place {
+        if self.pte(actor, page).place == Place::Backing {
+            let copy = self.at(Place::Backing, page);
+            self.pte(actor, page).place = self.new_frame(copy);
+        }
+        self.pte(actor, page).place
+    }
+
+    fn load(&mut self, actor: Actor, page: u32) -> Holds {
+        let place = self.pte(actor, page).place;
+        if self.pte(actor, page).lazy_free && !self.is_held(place, true) && self.choices.toss() {
+            *self.pte(actor, page) = Pte { place: Place::Backing, lazy_free: false, ..self.pte(actor, page).clone() };
+        }
+        let place = self.pte(actor, page).place;
+        self.at(place, page)
+    }
+
+    fn put(&mut self, place: Place, page: u32, holds: Holds) {
+        match place {
+            Place::Backing => self.backing[page as usize] = holds,
+            Place::Frame(frame) => {
+                let before = std::mem::replace(&mut self.frames[frame].now, holds);
+                self.frames[frame].before = before;
+            }
+        }
+    }
+
+    fn store(&mut self, actor: Actor, page: u32, holds: Holds) {
+        if self.has(Bug::WriteHitsBacking) && self.pte(actor, page).place == Place::Backing {
+            return self.put(Place::Backing, page, holds);
+        }
+        let mut place = self.own(actor, page);
+        if self.is_held(place, false) && !self.is_held(place, true) && self.choices.toss() {
+            // The pipe's reference makes the kernel copy; it need not.
+            let copy = self.at(place, page);
+            place = self.new_frame(copy);
+        }
+        self.put(place, page, holds);
+        let pte = self.pte(actor, page);
+        *pte = Pte { place, lazy_free: false, soft_dirty: true, ..pte.clone() };
+    }
+
+    fn step(&mut self, number: u32, actor: Actor, op: &Op) -> (StepResult, Vec<Seen>) {
+        let pages: Vec<u32> =
+            op.range().map_or(vec![], |range| range.runs(self.pages).iter().flat_map(|run| run.pages()).collect());
+        let stamp = |page| Holds::Stamp { writer: Writer::Step(actor, number), page };
+        let mut seen = Vec::new();
+        match op {
+            Op::Write(_) => pages.iter().for_each(|page| self.store(actor, *page, stamp(*page))),
+            Op::Read(_) => seen = pages.iter().map(|page| (*page, self.load(actor, *page))).collect(),
+            Op::ReadBacking(_) => seen = pages.iter().map(|page| (*page, self.at(Place::Backing, *page))).collect(),
+            Op::WriteBacking(_) => pages.iter().for_each(|page| self.put(Place::Backing, *page, stamp(*page))),
+            Op::Probe(access, _) => {
+                seen = pages.iter().map(|page| (*page, self.probe(actor, *page, *access))).collect()
+            }
+            Op::Fork(child) => self.fork(actor, *child),
+            Op::Exit => {
+                self.processes.remove(&actor);
+            }
+            Op::Mprotect(_, prot) if !self.has(Bug::ProtIgnored) => {
+                pages.iter().for_each(|page| self.pte(actor, *page).prot = *prot);
+            }
+            Op::Advise(advice, _) => return (self.advise(actor, *advice, &pages), vec![]),
+            Op::Munmap(_) => pages.iter().for_each(|page| self.munmap(actor, *page)),
+            Op::ClearSoftDirty => (0..self.pages).for_each(|page| self.pte(actor, page).soft_dirty = false),
+            Op::Pin(kind, pin, _) => return (self.pin(actor, *kind, *pin, pages), vec![]),
+            Op::ReadVia(pin) => {
+                let held = &self.pins[pin];
+                seen = held.pages.iter().map(|(page, place)| (*page, self.at(*place, *page))).collect();
+                if held.kind == PinKind::Splice {
+                    self.pins.get_mut(pin).unwrap().pages.clear();
+                }
+            }
+            Op::WriteVia(pin, _) => pages.iter().for_each(|page| {
+                let (_, place) = *self.pins[pin].pages.iter().find(|(of, _)| of == page).unwrap();
+                let place = match self.has(Bug::ViaWriteLost) {
+                    true => self.new_frame(Holds::Zero),
+                    false => place,
+                };
+                self.put(place, *page, stamp(*page));
+            }),
+            Op::Unpin(pin) => {
+                self.pins.remove(pin);
+            }
+            Op::Mprotect(..) | Op::Touch(_) | Op::Mremap(_) | Op::Require(..) => {}
+        }
+        (StepResult::Ok, joined(seen))
+    }
+
+    fn probe(&mut self, actor: Actor, page: u32, access: Access) -> Holds {
+        let pte = self.pte(actor, page);
+        let wanted = if access == Access::Write { Prot::Rw } else { Prot::Ro };
+        if !pte.mapped || pte.prot < wanted {
+            return Holds::Fault(SIGSEGV);
+        }
+        if access == Access::Write {
+            let holds = self.load(actor, page);
+            self.store(actor, page, holds);
+        }
+        Holds::NoFault
+    }
+
+    fn fork(&mut self, actor: Actor, child: Actor) {
+        let mut table = self.processes[&actor].clone();
+        for (page, pte) in table.iter_mut().enumerate() {
+            if pte.dont_fork && !self.has(Bug::DontForkIgnored) {
+                pte.mapped = false;
+                pte.place = Place::Backing;
+                continue;
+            }
+            if pte.wipe_on_fork && !self.has(Bug::WipeIgnored) {
+                pte.place = Place::Backing;
+                pte.soft_dirty = false;
+                continue;
+            }
+            if pte.place != Place::Backing && !self.has(Bug::ForkShares) {
+                let copy = self.at(pte.place, page as u32);
+                let copy = self.new_frame(copy);
+                if self.has(Bug::ForkTakesPinnedPage) {
+                    let place = std::mem::replace(&mut self.pte(actor, page as u32).place, copy);
+                    pte.place = place;
+                } else {
+                    pte.place = copy;
+                }
+            }
+        }
+        self.processes.insert(child, table);
+    }
+
+    fn advise(&mut self, actor: Actor, advice: Advice, pages: &[u32]) -> StepResult {
+        if advice == Advice::Collapse {
+            return self.collapse(actor, pages);
+        }
+        for page in pages {
+            let pte = self.pte(actor, *page);
+            match advice {
+                Advice::DontFork => pte.dont_fork = true,
+                Advice::DoFork => pte.dont_fork = false,
+                Advice::WipeOnFork => pte.wipe_on_fork = true,
+                Advice::Free => pte.lazy_free = pte.place != Place::Backing,
+                Advice::DontNeed => self.dont_need(actor, *page),
+                Advice::PageOut => self.page_out(actor, *page),
+                Advice::HugePage | Advice::NoHugePage | Advice::Collapse => {}
+            }
+            if advice == Advice::Free {
+                self.pte(actor, *page).soft_dirty = false;
+            }
+        }
+        if let (Advice::DontNeed, true, Some(last)) = (advice, self.has(Bug::DontNeedTakesNeighbour), pages.last()) {
+            if last + 1 < self.pages {
+                let pte = self.pte(actor, last + 1);
+                pte.place = Place::Backing;
+            }
+        }
+        StepResult::Ok
+    }
+
+    fn dont_need(&mut self, actor: Actor, page: u32) {
+        if !self.has(Bug::DontNeedIgnored) {
+            let pte = self.pte(actor, page);
+            *pte = Pte { place: Place::Backing, lazy_free: false, soft_dirty: false, ..pte.clone() };
+        }
+    }
+
+    fn page_out(&mut self, actor: Actor, page: u32) {
+        if let (true, Place::Frame(frame)) = (self.has(Bug::SwapIsStale), self.pte(actor, page).place) {
+            let before = self.frames[frame].before.clone();
+            let stale = self.new_frame(before);
+            self.pte(actor, page).place = stale;
+        }
+    }
+
+    fn munmap(&mut self, actor: Actor, page: u32) {
+        let place = self.pte(actor, page).place;
+        if self.has(Bug::MunmapClearsPinned) && place != Place::Backing {
+            self.put(place, page, Holds::Zero);
+        }
+        let pte = self.pte(actor, page);
+        *pte = Pte { place: Place::Backing, mapped: false, soft_dirty: false, ..pte.clone() };
+    }
+
+    fn collapse(&mut self, actor: Actor, pages: &[u32]) -> StepResult {
+        let broken = matches!(
+            self.bug,
+            Some(
+                Bug::CollapseZeroes
+                    | Bug::CollapseSwaps
+                    | Bug::CollapseTears
+                    | Bug::CollapseCopiesPinned
+                    | Bug::CollapseCleans
+            )
+        );
+        if !broken && self.choices.toss() {
+            return StepResult::Errno(EAGAIN);
+        }
+        let copies: Vec<Holds> =
+            pages.iter().map(|page| self.at(self.processes[&actor][*page as usize].place, *page)).collect();
+        for (i, page) in pages.iter().enumerate() {
+            let place = self.pte(actor, *page).place;
+            if place == Place::Backing {
+                continue;
+            }
+            match self.bug {
+                Some(Bug::CollapseZeroes) if i + 1 == pages.len() => self.put(place, *page, Holds::Zero),
+                Some(Bug::CollapseSwaps) if i < 2 && pages.len() > 1 => self.put(place, *page, copies[1 - i].clone()),
+                Some(Bug::CollapseTears) if i == 0 && copies[0] != Holds::Zero => {
+                    self.put(place, *page, Holds::Torn(vec![(0, copies[0].clone()), (2048, Holds::Zero)]));
+                }
+                Some(Bug::CollapseCopiesPinned) => {
+                    let copy = self.new_frame(copies[i].clone());
+                    self.pte(actor, *page).place = copy;
+                }
+                Some(Bug::CollapseCleans) => self.pte(actor, *page).soft_dirty = false,
+                _ => {}
+            }
+        }
+        StepResult::Ok
+    }
+
+    fn pin(&mut self, actor: Actor, kind: PinKind, pin: Pin, mut pages: Vec<u32>) -> StepResult {
+        let asked = pages.len();
+        if kind == PinKind::Splice && asked > 1 && self.choices.toss() {
+            pages.truncate(asked / 2);
+        }
+        let taken = pages.len();
+        let place = |page| match kind.is_longterm() {
+            true => (page, self.own(actor, page)),
+            false => (page, self.pte(actor, page).place),
+        };
+        let held = Held { kind, pages: pages.into_iter().map(place).collect() };
+        self.pins.insert(pin, held);
+        if taken < asked { StepResult::Partial(taken as u32) } else { StepResult::Ok }
+    }
+
+    /// The page tables of everybody, as the helper module would show them.
+    fn states(&self) -> Vec<Observed> {
+        let page = |actor: &Actor, page: usize, pte: &Pte| {
+            let frame = match pte.place {
+                Place::Frame(frame) if pte.mapped => frame,
+                _ => return None,
+            };
+            let state = PageState {
+                present: true,
+                soft_dirty: pte.soft_dirty,
+                exclusive: Some(true),
+                writable: Some(pte.prot == Prot::Rw),
+                pinned: Some(self.is_held(pte.place, true)),
+                ..PageState::default()
+            };
+            let pages = Run { first: page as u32, count: 1 };
+            Some(Observed { actor: *actor, pages, state, pfn: frame as u64 + 1 })
+        };
+        self.processes
+            .iter()
+            .flat_map(|(actor, table)| table.iter().enumerate().filter_map(move |(at, pte)| page(actor, at, pte)))
+            .collect()
+    }
+}
+
+/// Joins what single pages hold into runs, as the executor does.
+pub(crate) fn joined(pages: Vec<(u32, Holds)>) -> Vec<Seen> {
+    let mut all: Vec<Seen> = Vec::new();
+    for (page, holds) in pages {
+        match all.last_mut() {
+            Some(last) if last.pages.end() == page && last.holds.continued_by(last.pages.count, &holds) => {
+                last.pages.count += 1;
+            }
+            _ => all.push(Seen { pages: Run { first: page, count: 1 }, holds }),
+        }
+    }
+    all
+}

@@ -1,0 +1,1 @@
+//! Hostile texts: bounded time and memory.
