@@ -5,4 +5,5 @@
 //! verdict goes as an event to the sinks of [`report`].
 #![forbid(unsafe_code)]
 
+pub mod compare;
 pub mod report;

@@ -17,6 +17,8 @@ use std::io;
 
 use event::Event;
 
+pub(crate) use name::split_repeat;
+
 /// An output format. A sink gets every event of a run, in order, and writes as it goes, so that a
 /// crash leaves what was known.
 pub trait Sink {
@@ -40,3 +42,6 @@ impl<S: Sink + ?Sized> Sink for Box<S> {
 
 #[cfg(test)]
 pub(crate) mod sample;
+
+#[cfg(test)]
+mod kunit;

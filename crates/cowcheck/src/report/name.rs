@@ -8,7 +8,6 @@ pub(super) fn with_repeat(base: &str, repeat: u32) -> String {
     }
 }
 
-#[cfg(test)]
 /// Takes apart what [`with_repeat`] made.
 pub(crate) fn split_repeat(name: &str) -> (&str, u32) {
     let split = || {
