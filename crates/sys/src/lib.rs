@@ -6,6 +6,7 @@
 //! to the pages inside (no access, foreign content, a signal) is what the program is there to find
 //! out, and [`probe`] turns the signal into a value before anything reads or writes.
 
+pub mod advice;
 pub mod area;
 pub mod board;
 pub mod gup;
@@ -13,6 +14,7 @@ pub mod probe;
 pub mod process;
 pub mod scan;
 pub mod splice;
+pub mod swap;
 pub mod uring;
 
 use std::io;
