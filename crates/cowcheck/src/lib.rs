@@ -6,4 +6,5 @@
 #![forbid(unsafe_code)]
 
 pub mod compare;
+pub mod provide;
 pub mod report;

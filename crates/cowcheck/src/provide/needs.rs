@@ -1,0 +1,386 @@
+//! What a scenario needs of the machine, and what to say where the machine does not have it.
+
+use std::path::Path;
+
+use cowcheck_model::memory::{MemoryKind, Size};
+use cowcheck_model::scenario::Scenario;
+use cowcheck_model::step::{Advice, Op, PinKind, State};
+use cowcheck_model::verdict::Verdict;
+
+use super::machine::{Machine, Pagemap, Setting, ThpSize, about};
+use super::pool::pages_taken;
+use super::{CouldNot, Thing};
+
+/// The needs of one scenario.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Bytes of memory, all actors together.
+    pub memory: u64,
+    /// Bytes that go to swap; 0 where nothing does.
+    pub swap: u64,
+    /// Anonymous THP of so many bytes.
+    pub thp: Option<u64>,
+    /// The huge zero page.
+    pub huge_zero_page: bool,
+    /// Pages of the hugetlb pool.
+    pub hugetlb: Option<HugetlbNeed>,
+    /// Read-only long-term pins.
+    pub pin_device: bool,
+    /// io_uring, for read/write long-term pins.
+    pub io_uring: bool,
+    /// Bytes pinned through io_uring at a time.
+    pub memlock: u64,
+    /// MADV_COLLAPSE.
+    pub collapse: bool,
+    /// /proc/self/pagemap, to look at page states.
+    pub pagemap: bool,
+}
+
+/// So many free pages of a size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HugetlbNeed {
+    /// Bytes of the page.
+    pub size: u64,
+    /// How many; [`super::pool`] has the rule.
+    pub pages: u64,
+}
+
+/// Why a check is skipped. The same cause has the same words, so that they can be grouped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmet {
+    /// What the machine lacks.
+    pub reason: String,
+    /// What would help; empty if nothing would.
+    pub remedy: String,
+}
+
+impl From<Unmet> for Verdict {
+    fn from(unmet: Unmet) -> Verdict {
+        Verdict::Skip { reason: unmet.reason, remedy: unmet.remedy }
+    }
+}
+
+impl From<&CouldNot> for Unmet {
+    fn from(refusal: &CouldNot) -> Unmet {
+        Unmet { reason: refusal.reason.clone(), remedy: refusal.remedy.clone() }
+    }
+}
+
+fn unmet(reason: impl Into<String>, remedy: impl Into<String>) -> Option<Unmet> {
+    Some(Unmet { reason: reason.into(), remedy: remedy.into() })
+}
+
+impl Needs {
+    /// From the text of the scenario alone.
+    pub fn of(scenario: &Scenario, page_size: u32) -> Needs {
+        let memory = scenario.memory;
+        let forks = scenario.steps.iter().filter(|step| matches!(step.op, Op::Fork(_))).count() as u64;
+        let family = memory.bytes().saturating_mul(1 + forks);
+        let is_swapped = scenario
+            .has(|op| matches!(op, Op::Advise(Advice::PageOut, _) | Op::Require(State::Swapped, _)))
+            // The kernel refuses the advice for hugetlb memory, and that can be what is checked.
+            && !memory.kind.is_hugetlb();
+        let pins = |test: fn(PinKind) -> bool| scenario.has(|op| matches!(op, Op::Pin(kind, ..) if test(*kind)));
+        Needs {
+            memory: if memory.kind.is_hugetlb() { 0 } else { family },
+            swap: if is_swapped { family } else { 0 },
+            thp: matches!(memory.kind, MemoryKind::Thp | MemoryKind::HugeZero).then_some(memory.size),
+            huge_zero_page: memory.kind == MemoryKind::HugeZero,
+            hugetlb: memory
+                .kind
+                .is_hugetlb()
+                .then(|| HugetlbNeed { size: memory.size, pages: pages_taken(scenario, page_size) }),
+            pin_device: pins(|kind| matches!(kind, PinKind::ReadOnly | PinKind::ReadOnlyFast)),
+            io_uring: pins(|kind| kind == PinKind::ReadWrite),
+            memlock: most_pinned(scenario, page_size),
+            collapse: scenario.has(|op| matches!(op, Op::Advise(Advice::Collapse, _))),
+            pagemap: scenario.has(|op| matches!(op, Op::Require(..))),
+        }
+    }
+
+    /// The first need that the machine does not meet: those that nothing can change come first.
+    pub fn unmet(&self, machine: &Machine) -> Option<Unmet> {
+        if self.collapse && !machine.collapse {
+            return unmet("kernel without MADV_COLLAPSE", "Linux 6.1 or later");
+        }
+        if self.pagemap && machine.pagemap == Pagemap::None {
+            return unmet("no /proc/self/pagemap", "a kernel with CONFIG_PROC_PAGE_MONITOR=y and /proc mounted");
+        }
+        self.thp_unmet(machine)
+            .or_else(|| self.hugetlb_unmet(machine))
+            .or_else(|| self.pins_unmet(machine))
+            .or_else(|| self.swap_unmet(machine))
+            .or_else(|| {
+                (self.memory > machine.available).then(|| {
+                    unmet(format!("less than {} of memory available", Size(self.memory)), "free some memory")
+                })?
+            })
+    }
+
+    fn thp_unmet(&self, machine: &Machine) -> Option<Unmet> {
+        let bytes = self.thp?;
+        let Some(size) = machine.thp_size(bytes) else {
+            let remedy = match machine.thp.len() {
+                0 => "a kernel with CONFIG_TRANSPARENT_HUGEPAGE=y",
+                // Only sizes between a page and a PMD can be had by another version.
+                1 if bytes < machine.pmd_size => "Linux 6.8 or later",
+                _ => "",
+            };
+            return unmet(format!("kernel without THP of {}", Size(bytes)), remedy);
+        };
+        if size.setting == Setting::Never {
+            return refused(machine, Thing::Thp(bytes)).or_else(|| {
+                unmet(format!("THP of {} is switched off", Size(bytes)), machine.provide_or(&thp_command(size)))
+            });
+        }
+        if self.huge_zero_page && !machine.huge_zero_page {
+            return refused(machine, Thing::HugeZeroPage).or_else(|| {
+                let command = "echo 1 | sudo tee /sys/kernel/mm/transparent_hugepage/use_zero_page";
+                unmet("the huge zero page is switched off", machine.provide_or(command))
+            });
+        }
+        None
+    }
+
+    fn hugetlb_unmet(&self, machine: &Machine) -> Option<Unmet> {
+        let HugetlbNeed { size: bytes, pages } = self.hugetlb?;
+        let Some(size) = machine.hugetlb_size(bytes) else {
+            let remedy = if machine.hugetlb.is_empty() { "a kernel with CONFIG_HUGETLBFS=y" } else { "" };
+            return unmet(format!("kernel without hugetlb pages of {}", Size(bytes)), remedy);
+        };
+        if size.available() >= pages {
+            return None;
+        }
+        refused(machine, Thing::Hugetlb(bytes)).or_else(|| {
+            let nr = size.nr + pages - size.available();
+            let file = format!("/sys/kernel/mm/hugepages/hugepages-{}kB/nr_hugepages", bytes >> 10);
+            unmet(
+                format!("no free hugetlb pages of {} (needs {pages}, has {})", Size(bytes), size.available()),
+                machine.provide_or(&format!("echo {nr} | sudo tee {file}")),
+            )
+        })
+    }
+
+    fn pins_unmet(&self, machine: &Machine) -> Option<Unmet> {
+        if self.pin_device && machine.pin_device.is_none() {
+            let kernel = "a kernel with CONFIG_GUP_TEST=y, or the helper module";
+            return match (machine.root, machine.debugfs) {
+                // /sys/kernel/debug is closed to others, so it cannot be told whether it is there.
+                (false, _) => unmet("gup_test is for root only", format!("run as root on {kernel}")),
+                (true, false) => refused(machine, Thing::Debugfs).or_else(|| {
+                    unmet("debugfs is not mounted", machine.provide_or("mount -t debugfs debugfs /sys/kernel/debug"))
+                }),
+                (true, true) => unmet("kernel without gup_test", kernel),
+            };
+        }
+        if self.io_uring
+            && let Err(why) = &machine.io_uring
+        {
+            let remedy = if why.contains("io_uring_disabled") {
+                "sudo sysctl kernel.io_uring_disabled=0"
+            } else {
+                "a kernel with CONFIG_IO_URING=y, and no sandbox that forbids it"
+            };
+            return unmet(format!("no io_uring: {why}"), remedy);
+        }
+        match machine.memlock.soft {
+            Some(limit) if self.memlock > limit && !machine.ipc_lock => unmet(
+                format!("locked memory is limited to {}", about(limit)),
+                "run as root, or raise the limit (ulimit -l unlimited)",
+            ),
+            _ => None,
+        }
+    }
+
+    fn swap_unmet(&self, machine: &Machine) -> Option<Unmet> {
+        if machine.free_swap() >= self.swap {
+            return None;
+        }
+        let reason = if machine.swaps.is_empty() { "no swap" } else { "swap is full" };
+        refused(machine, Thing::Swap).or_else(|| unmet(reason, machine.provide_or("activate swap")))
+    }
+}
+
+/// The providers were asked and had their reasons, which are nearer to the truth than ours.
+fn refused(machine: &Machine, thing: Thing) -> Option<Unmet> {
+    machine.refusal(thing).map(Unmet::from)
+}
+
+/// The command that switches a THP size on.
+pub(crate) fn thp_command(size: &ThpSize) -> String {
+    let file: &Path = &size.file;
+    format!("echo madvise | sudo tee {}", file.display())
+}
+
+impl Machine {
+    /// A remedy that the providers have, too.
+    pub(crate) fn provide_or(&self, command: &str) -> String {
+        match self.root {
+            true => format!("run with --provide, or {command}"),
+            false => format!("run as root with --provide, or {command}"),
+        }
+    }
+}
+
+/// The kernel counts every huge page that a fixed buffer touches as a whole.
+fn most_pinned(scenario: &Scenario, page_size: u32) -> u64 {
+    let memory = scenario.memory;
+    let unit = if matches!(memory.kind, MemoryKind::Thp | MemoryKind::HugeZero) || memory.kind.is_hugetlb() {
+        memory.size
+    } else {
+        u64::from(page_size)
+    };
+    let pages_of_unit = (unit / u64::from(page_size.max(1))).max(1);
+    let mut held = std::collections::BTreeMap::new();
+    let mut most = 0;
+    for step in &scenario.steps {
+        match &step.op {
+            Op::Pin(PinKind::ReadWrite, pin, range) => {
+                let units: u64 = range
+                    .runs(memory.pages(page_size))
+                    .iter()
+                    .filter(|run| run.count > 0)
+                    .map(|run| u64::from(run.end() - 1) / pages_of_unit - u64::from(run.first) / pages_of_unit + 1)
+                    .sum();
+                held.insert(*pin, units * unit);
+            }
+            Op::Unpin(pin) => {
+                held.remove(pin);
+            }
+            _ => {}
+        }
+        most = most.max(held.values().sum());
+    }
+    most
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::Fake;
+    use super::super::machine::{HugetlbSize, Memlock, SwapArea};
+    use super::*;
+
+    fn needs(text: &str) -> Needs {
+        let text = format!("{}\n{}\n", cowcheck_model::text::HEADER, text.replace("; ", "\n"));
+        Needs::of(&cowcheck_model::text::parse(&text).unwrap(), 4096)
+    }
+
+    /// A machine that has nothing, of an ordinary user.
+    fn bare() -> Machine {
+        let mut machine =
+            Machine::look(&Fake::new(&format!("bare-{:?}", std::thread::current().id())).roots(), || Ok(()));
+        machine.available = 1 << 30;
+        machine.memlock = Memlock { soft: Some(64 << 10), hard: None };
+        machine.collapse = true;
+        machine.pagemap = Pagemap::Presence;
+        machine
+    }
+
+    fn told(text: &str, machine: &Machine) -> (String, String) {
+        let unmet = needs(text).unmet(machine).unwrap();
+        (unmet.reason, unmet.remedy)
+    }
+
+    fn pair(reason: &str, remedy: &str) -> (String, String) {
+        (reason.to_owned(), remedy.to_owned())
+    }
+
+    #[test]
+    fn a_plain_fork_needs_memory_only() {
+        let needs = needs("memory anon 4K x4; A write all; A fork B; B read all");
+        assert_eq!(needs, Needs { memory: 32 << 10, ..Needs::default() });
+        assert_eq!(needs.unmet(&bare()), None);
+    }
+
+    #[test]
+    fn swap() {
+        let text = "memory anon 4K; A write all; A pageout all; A require swapped all";
+        assert_eq!(needs(text).swap, 4096);
+        let mut machine = bare();
+        assert_eq!(told(text, &machine), pair("no swap", "run as root with --provide, or activate swap"));
+        machine.root = true;
+        assert_eq!(told(text, &machine).1, "run with --provide, or activate swap");
+        machine.could_not.push(CouldNot { thing: Thing::Swap, reason: "zram: no".into(), remedy: "x".into() });
+        assert_eq!(told(text, &machine), pair("zram: no", "x"));
+        machine.swaps.push(SwapArea { path: "/s".into(), size: 1 << 20, used: 0 });
+        assert_eq!(needs(text).unmet(&machine), None);
+        machine.swaps[0].used = 1 << 20;
+        machine.could_not.clear();
+        assert_eq!(told(text, &machine).0, "swap is full");
+    }
+
+    #[test]
+    fn thp_sizes_and_settings() {
+        let text = "memory thp 64K; A write all";
+        let mut machine = bare();
+        let thp = |bytes, setting| ThpSize { bytes, setting, file: "/e".into() };
+        assert_eq!(
+            told(text, &machine),
+            pair("kernel without THP of 64K", "a kernel with CONFIG_TRANSPARENT_HUGEPAGE=y")
+        );
+        machine.pmd_size = 2 << 20;
+        machine.thp = vec![thp(2 << 20, Setting::Madvise)];
+        assert_eq!(told(text, &machine).1, "Linux 6.8 or later");
+        machine.thp.insert(0, thp(64 << 10, Setting::Never));
+        assert_eq!(
+            told(text, &machine),
+            pair("THP of 64K is switched off", "run as root with --provide, or echo madvise | sudo tee /e")
+        );
+        machine.thp[0].setting = Setting::Always;
+        assert_eq!(needs(text).unmet(&machine), None);
+        assert_eq!(told("memory huge-zero 2M; A touch all", &machine).0, "the huge zero page is switched off");
+    }
+
+    #[test]
+    fn hugetlb_pages() {
+        let text = "memory hugetlb 1G; A write all; A fork B; B write all";
+        let mut machine = bare();
+        assert_eq!(told(text, &machine).0, "kernel without hugetlb pages of 1G");
+        machine.hugetlb = vec![HugetlbSize { bytes: 1 << 30, nr: 3, free: 2, reserved: 1, surplus: 0 }];
+        assert_eq!(
+            told(text, &machine),
+            pair(
+                "no free hugetlb pages of 1G (needs 2, has 1)",
+                "run as root with --provide, or echo 4 | sudo tee \
+                 /sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages"
+            )
+        );
+        machine.hugetlb[0].reserved = 0;
+        assert_eq!(needs(text).unmet(&machine), None);
+    }
+
+    #[test]
+    fn pins() {
+        let read_only = "memory anon 4K; A write all; A pin ro p0 all";
+        let mut machine = bare();
+        assert_eq!(told(read_only, &machine).0, "gup_test is for root only");
+        machine.root = true;
+        assert_eq!(told(read_only, &machine).0, "debugfs is not mounted");
+        machine.debugfs = true;
+        assert_eq!(told(read_only, &machine).0, "kernel without gup_test");
+        let buffer = "memory anon 4K x32; A write all; A pin rw p0 pages 0-9; A pin rw p1 pages 10-19; A unpin p0; A pin rw p2 all";
+        assert_eq!(needs(buffer).memlock, 42 * 4096);
+        assert_eq!(told(buffer, &machine).0, "locked memory is limited to 64K");
+        machine.ipc_lock = true;
+        assert_eq!(needs(buffer).unmet(&machine), None);
+        machine.io_uring = Err("kernel.io_uring_disabled is 2".to_owned());
+        assert_eq!(
+            told(buffer, &machine),
+            pair("no io_uring: kernel.io_uring_disabled is 2", "sudo sysctl kernel.io_uring_disabled=0")
+        );
+    }
+
+    #[test]
+    fn a_fixed_buffer_counts_whole_huge_pages() {
+        assert_eq!(needs("memory thp 2M; A write all; A pin rw p0 first").memlock, 2 << 20);
+        assert_eq!(needs("memory anon 4K x512; A write all; A pin rw p0 first").memlock, 4096);
+    }
+
+    #[test]
+    fn collapse() {
+        let text = "memory anon 4K; A write all; A collapse all";
+        let mut machine = bare();
+        machine.collapse = false;
+        assert_eq!(told(text, &machine), pair("kernel without MADV_COLLAPSE", "Linux 6.1 or later"));
+    }
+}
