@@ -175,11 +175,15 @@ impl<'a> Judge<'a> {
     }
 
     fn violation(&mut self, violation: Violation) {
-        if self.violations.len() < MAX_VIOLATIONS {
-            self.violations.push(violation);
-        } else {
-            self.unlisted += 1;
+        match self.is_full() {
+            false => self.violations.push(violation),
+            true => self.unlisted += 1,
         }
+    }
+
+    /// Are there as many violations as are listed?
+    fn is_full(&self) -> bool {
+        self.violations.len() >= MAX_VIOLATIONS
     }
 
     fn aftermath(&mut self) {

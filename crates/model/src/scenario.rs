@@ -5,7 +5,7 @@ use std::fmt;
 use crate::contract::World;
 use crate::memory::Memory;
 use crate::stamp;
-use crate::step::{Op, Step};
+use crate::step::{Op, Pin, Step};
 
 /// A short program over one piece of private memory and a family of processes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +21,8 @@ pub struct Scenario {
 /// The most base pages of memory a scenario may have: 2 GiB of 4 KiB pages.
 pub const MAX_PAGES: u32 = 1 << 19;
 
-/// The most pages that all steps of a scenario may name together; whoever runs or judges it visits
-/// each of them. Enough for 128 steps on 1 GiB.
+/// The most visits to pages that all steps of a scenario may need together; whoever runs or judges it
+/// makes them. Enough for 128 steps on 1 GiB, or 42 with two pins on it.
 const MAX_VISITS: u64 = 1 << 25;
 
 /// A step that cannot be done, however the kernel behaves.
@@ -67,11 +67,9 @@ impl Scenario {
         if self.steps.len() > stamp::MAX_STEPS {
             return memory(format!("{} steps: expected at most {}", self.steps.len(), stamp::MAX_STEPS));
         }
-        let pages = self.memory.pages(page_size);
-        let visits: u64 =
-            self.steps.iter().map(|step| u64::from(step.op.range().map_or(pages, |range| range.count(pages)))).sum();
+        let visits = self.visits(page_size);
         if visits > MAX_VISITS {
-            return memory(format!("{visits} pages in all steps together: expected at most {MAX_VISITS}"));
+            return memory(format!("{visits} visits to pages in all steps together: expected at most {MAX_VISITS}"));
         }
         let mut world = World::new(self.memory, page_size);
         for (number, step) in self.numbered() {
@@ -79,6 +77,23 @@ impl Scenario {
             world.apply(number, step, None);
         }
         Ok(())
+    }
+
+    /// How many pages its steps visit: each that a step names, and again through each pin.
+    fn visits(&self, page_size: u32) -> u64 {
+        let pages = self.memory.pages(page_size);
+        let mut pins = 0;
+        let mut visits: u64 = 0;
+        for step in &self.steps {
+            let named = step.op.range().map_or(pages, |range| range.count(pages));
+            visits += u64::from(named) * (1 + pins);
+            match step.op {
+                Op::Pin(..) => pins = (pins + 1).min(Pin::MAX as u64),
+                Op::Unpin(_) => pins = pins.saturating_sub(1),
+                _ => {}
+            }
+        }
+        visits
     }
 
     /// Does any step match?

@@ -85,6 +85,10 @@ impl Judge<'_> {
 
     fn content_violation(&mut self, number: u32, step: &Step, view: View, bad: &Bad) {
         let Bad { run, holds, set } = bad;
+        if self.is_full() {
+            self.unlisted += 1;
+            return;
+        }
         let origins = self.world.origins(*set);
         let (rule, why) = self.blame(view, run.first, holds, origins);
         let through = match view {

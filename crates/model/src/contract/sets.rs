@@ -20,6 +20,8 @@ pub(super) struct Sets {
     table: Vec<Arc<[Origin]>>,
     known: HashMap<Arc<[Origin]>, SetId>,
     unions: HashMap<(SetId, SetId), SetId>,
+    /// The last union and what it came to: neighbouring pages ask for the same.
+    last: Option<(SetId, SetId, SetId)>,
     origins: usize,
 }
 
@@ -47,9 +49,20 @@ impl Sets {
         if set == other {
             return set;
         }
-        if let Some(id) = self.unions.get(&(set, other)) {
-            return *id;
+        if let Some((a, b, id)) = self.last {
+            if (a, b) == (set, other) {
+                return id;
+            }
         }
+        let id = match self.unions.get(&(set, other)) {
+            Some(id) => *id,
+            None => self.new_union(set, other),
+        };
+        self.last = Some((set, other, id));
+        id
+    }
+
+    fn new_union(&mut self, set: SetId, other: SetId) -> SetId {
         let mut both = [self.get(set), self.get(other)].concat();
         both.sort_unstable();
         both.dedup();
