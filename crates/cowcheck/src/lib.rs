@@ -6,5 +6,8 @@
 #![forbid(unsafe_code)]
 
 pub mod compare;
+pub mod executor;
 pub mod provide;
 pub mod report;
+pub mod run;
+pub mod suite;

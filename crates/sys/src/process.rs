@@ -142,3 +142,10 @@ pub fn alive(pid: i32) -> bool {
     // SAFETY: signal 0 only asks.
     unsafe { libc::kill(pid, 0) == 0 }
 }
+
+/// Reads from nowhere, as a broken program would.
+pub fn crash() {
+    // SAFETY: not sound by design: the process must die here, of a real SIGSEGV, to show that the
+    // rest of the program survives it. Page 0 is never mapped (vm.mmap_min_addr).
+    unsafe { std::ptr::without_provenance::<u8>(8).read_volatile() };
+}

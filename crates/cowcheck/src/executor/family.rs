@@ -425,7 +425,7 @@ fn suffer(fault: Fault) {
         Fault::Spin => loop {
             std::hint::spin_loop();
         },
-        Fault::Crash => process::send(process::id(), 11),
+        Fault::Crash => process::crash(),
         Fault::WrongByte | Fault::LostWrite | Fault::SwappedPage => {}
     }
 }

@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 
 use cowcheck_model::pages::Run;
 use cowcheck_model::stamp::Stamp;
-use cowcheck_model::step::PinKind;
+use cowcheck_model::step::{PinKind, Prot};
+use cowcheck_sys::area::{Area, Source};
 use cowcheck_sys::gup::ReadOnlyPin;
 use cowcheck_sys::splice::vmsplice;
 use cowcheck_sys::uring::FixedBuffers;
@@ -28,7 +28,7 @@ pub enum Held {
         /// What is pinned, in the order of the buffers.
         parts: Vec<Part>,
         /// Holds one chunk.
-        scratch: File,
+        scratch: Scratch,
     },
     /// Read-only, by the kernel's pin device.
     ReadOnly {
@@ -77,8 +77,7 @@ pub fn take(kind: PinKind, layout: &Layout, runs: &[Run], device: Option<&str>) 
     match kind {
         PinKind::ReadWrite => {
             let buffers = FixedBuffers::register(&layout.area, &bytes)?;
-            let scratch = File::from(rustix::fs::memfd_create("cowcheck-pin", MemfdFlags::CLOEXEC).map_err(io::Error::from)?);
-            Ok(Taken { held: Held::Fixed { buffers, parts, scratch }, partial: None })
+            Ok(Taken { held: Held::Fixed { buffers, parts, scratch: Scratch::new(layout.page_size())? }, partial: None })
         }
         PinKind::ReadOnly | PinKind::ReadOnlyFast => {
             let device = device.ok_or_else(|| Refused::NoDevice("this kernel has no device for read-only pins".into()))?;
@@ -119,14 +118,10 @@ impl Held {
         let size = layout.page_size();
         match self {
             Held::Fixed { buffers, parts, scratch } => {
-                let mut chunk = vec![0; CHUNK];
                 for (index, part) in parts.iter().enumerate() {
-                    let len = layout.len(part);
-                    for from in (0..len).step_by(CHUNK) {
-                        let bytes = &mut chunk[..CHUNK.min(len - from)];
-                        buffers.write_out(index, from, bytes.len(), scratch.as_fd())?;
-                        scratch.read_exact_at(bytes, 0)?;
-                        tell(bytes, size, part.pages.first + (from / size) as u32, &mut page);
+                    for chunk in scratch.chunks(part) {
+                        buffers.write_out(index, (chunk.first - part.pages.first) as usize * size, chunk.count as usize * size, scratch.file.as_fd())?;
+                        scratch.read(chunk, &mut page)?;
                     }
                 }
             }
@@ -151,14 +146,55 @@ impl Held {
     pub fn write(&mut self, layout: &Layout, runs: &[Run], stamp: impl Fn(u32) -> Stamp) -> io::Result<()> {
         let Held::Fixed { buffers, parts, scratch } = self else { return Err(io::ErrorKind::PermissionDenied.into()) };
         let size = layout.page_size();
-        let mut words = vec![0u64; size / 8];
-        for page in runs.iter().flat_map(|run| run.pages()) {
-            let place = parts.iter().enumerate().find(|(_, part)| part.pages.pages().contains(&page));
-            let (index, part) = place.ok_or(io::ErrorKind::InvalidInput)?;
-            stamp(page).fill(&mut words);
-            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-            scratch.write_all_at(&bytes, 0)?;
-            buffers.read_in(index, (page - part.pages.first) as usize * size, size, scratch.as_fd())?;
+        for run in runs {
+            for (index, part) in parts.iter().enumerate() {
+                let (first, end) = (run.first.max(part.pages.first), run.end().min(part.pages.end()));
+                if first >= end {
+                    continue;
+                }
+                for chunk in scratch.chunks(&Part { pages: Run { first, count: end - first }, ..*part }) {
+                    scratch.write(chunk, &stamp)?;
+                    buffers.read_in(index, (chunk.first - part.pages.first) as usize * size, chunk.count as usize * size, scratch.file.as_fd())?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A file in memory, mapped, through which a fixed buffer is read and written a chunk at a time.
+pub struct Scratch {
+    file: OwnedFd,
+    area: Area,
+    page_size: usize,
+}
+
+impl Scratch {
+    fn new(page_size: usize) -> io::Result<Scratch> {
+        let file = rustix::fs::memfd_create("cowcheck-pin", MemfdFlags::CLOEXEC)?;
+        rustix::fs::ftruncate(&file, CHUNK as u64)?;
+        let area = Area::reserve(CHUNK, page_size)?;
+        area.map(0, CHUNK, Source::Shared(file.as_fd()), Prot::Rw)?;
+        Ok(Scratch { file, area, page_size })
+    }
+
+    /// The pages of a part, a chunk at a time.
+    fn chunks(&self, part: &Part) -> impl Iterator<Item = Run> + use<> {
+        let step = CHUNK / self.page_size;
+        let pages = part.pages;
+        pages.pages().step_by(step).map(move |first| Run { first, count: (pages.end() - first).min(step as u32) })
+    }
+
+    fn read(&self, chunk: Run, page: &mut impl FnMut(u32, &[u64])) -> io::Result<()> {
+        for (number, offset) in chunk.pages().zip((0..).step_by(self.page_size)) {
+            self.area.read(offset, self.page_size, |words| page(number, words)).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, chunk: Run, stamp: &impl Fn(u32) -> Stamp) -> io::Result<()> {
+        for (number, offset) in chunk.pages().zip((0..).step_by(self.page_size)) {
+            self.area.write(offset, self.page_size, |words| stamp(number).fill(words)).map_err(|_| io::ErrorKind::OutOfMemory)?;
         }
         Ok(())
     }

@@ -1,0 +1,216 @@
+//! Runs checks and tells the sinks: the middle of the flow.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use cowcheck_model::checker::judge;
+use cowcheck_model::explain::explain;
+use cowcheck_model::trace::{StepResult, Trace};
+use cowcheck_model::verdict::{Kind, Verdict};
+
+use crate::executor::fault::Fault;
+use crate::executor::pool::{self, Job, News, Wish};
+use crate::executor::request::{Request, Response};
+use crate::report::Sink;
+use crate::report::event::{Counts, Event, Outcome, Planned, Start};
+use crate::suite::check::Check;
+
+/// How to run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How often each check is run.
+    pub repeat: u32,
+    /// How many at once.
+    pub jobs: usize,
+    /// The time limit of one run, in milliseconds.
+    pub limit_ms: u64,
+    /// Stop at the first failure.
+    pub fail_fast: bool,
+    /// Where to save traces: a directory. All of them, not only failures.
+    pub save_trace: Option<PathBuf>,
+    /// A fault to plant in our own executor.
+    pub fault: Option<Fault>,
+    /// The device for read-only pins.
+    pub pin_device: Option<String>,
+}
+
+/// A check to run, or the reason and the remedy why it is not.
+pub struct Entry {
+    /// The check.
+    pub check: Check,
+    /// Why it cannot be run here, and what would help.
+    pub unmet: Option<(String, String)>,
+    /// Hugetlb pages it takes: bytes of a page, and how many.
+    pub hugetlb: Option<(u64, u64)>,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    /// Checks by verdict.
+    pub counts: Counts,
+    /// Why it was stopped early.
+    pub stopped: Option<String>,
+}
+
+/// The plan of a run: every check, as often as it is repeated.
+pub fn plan(entries: &[Entry], repeat: u32) -> Vec<Planned> {
+    let planned = |repeat| {
+        entries.iter().map(move |Entry { check, .. }| Planned {
+            id: check.id.clone(),
+            group: check.group.to_owned(),
+            kind: check.kind.clone(),
+            memory: check.memory.to_owned(),
+            size: check.size,
+            description: check.description.clone(),
+            repeat,
+        })
+    };
+    (1..=repeat).flat_map(planned).collect()
+}
+
+/// Runs the entries. `start` is told first; its plan must be that of [`plan`]. `free` are the hugetlb
+/// pages that there are. `interrupted` is looked at now and then.
+pub fn run(
+    entries: &[Entry],
+    start: &Start,
+    options: &Options,
+    free: &BTreeMap<u64, u64>,
+    lifeline: Option<&OwnedFd>,
+    interrupted: &AtomicBool,
+    sink: &mut dyn Sink,
+) -> io::Result<Summary> {
+    let began = Instant::now();
+    sink.event(Event::Start(start))?;
+    let mut teller = Teller { entries, options, sink, counts: Counts::default(), stopped: None, error: None };
+    let mut jobs = Vec::new();
+    for (index, _) in start.plan.iter().enumerate() {
+        let entry = &entries[index % entries.len()];
+        match &entry.unmet {
+            Some((reason, remedy)) => {
+                let verdict = Verdict::Skip { reason: reason.clone(), remedy: remedy.clone() };
+                teller.outcome(Outcome { index, verdict, micros: 0, notes: vec![], explanation: None, trace: None });
+            }
+            None => jobs.push(job(index, entry, options)),
+        }
+    }
+    pool::run(jobs, options.jobs, free.clone(), lifeline, |news| {
+        if interrupted.load(Ordering::Relaxed) {
+            teller.stop("interrupted");
+        }
+        match news {
+            Some(News::Begun(index)) => teller.event(Event::Begin(index)),
+            Some(News::Done(index, result)) => teller.done(index, result),
+            None => {}
+        }
+        if teller.stopped.is_some() || teller.error.is_some() { Wish::Stop } else { Wish::Continue }
+    })?;
+    let Teller { counts, stopped, error, sink, .. } = teller;
+    if let Some(error) = error {
+        return Err(error);
+    }
+    sink.event(Event::End { micros: began.elapsed().as_micros() as u64, stopped: stopped.as_deref() })?;
+    Ok(Summary { counts, stopped })
+}
+
+fn job(index: usize, entry: &Entry, options: &Options) -> Job {
+    let scenario = &entry.check.scenario;
+    // Clearing and copying 1 GiB takes a second or two, in a VM without acceleration ten times that.
+    let limit_ms = options.limit_ms.max(options.limit_ms * (scenario.memory.bytes() >> 26));
+    let request = Request {
+        scenario: scenario.to_string(),
+        limit_ms,
+        states: true,
+        repeat: 1,
+        fault: options.fault,
+        pin_device: options.pin_device.clone(),
+    };
+    Job { index, request, hugetlb: entry.hugetlb, cost: scenario.memory.bytes() >> 22 }
+}
+
+/// Turns news into events.
+struct Teller<'a> {
+    entries: &'a [Entry],
+    options: &'a Options,
+    sink: &'a mut dyn Sink,
+    counts: Counts,
+    stopped: Option<String>,
+    error: Option<io::Error>,
+}
+
+impl Teller<'_> {
+    fn event(&mut self, event: Event<'_>) {
+        if let Err(error) = self.sink.event(event) {
+            self.error = self.error.take().or(Some(error));
+        }
+    }
+
+    fn outcome(&mut self, outcome: Outcome) {
+        self.counts.add(outcome.verdict.kind());
+        self.event(Event::Outcome(&outcome));
+    }
+
+    fn stop(&mut self, why: &str) {
+        self.stopped.get_or_insert_with(|| why.to_owned());
+    }
+
+    fn done(&mut self, index: usize, result: Result<Response, String>) {
+        let check = &self.entries[index % self.entries.len()].check;
+        let trace = match result {
+            Ok(mut response) if !response.traces.is_empty() => response.traces.remove(0),
+            other => {
+                let reason = other.err().unwrap_or_else(|| "the worker gave no trace".to_owned());
+                let verdict = Verdict::Crash { reason };
+                self.outcome(Outcome { index, verdict, micros: 0, notes: vec![], explanation: None, trace: None });
+                return;
+            }
+        };
+        let outcome = outcome(index, check, trace);
+        if let Some(directory) = &self.options.save_trace {
+            if let (Some(trace), Err(error)) = (&outcome.trace, save(directory, &check.id, index / self.entries.len(), &outcome)) {
+                let note = format!("the trace of {} was not saved in {}: {error}", trace_name(&check.id, 0), directory.display());
+                self.event(Event::Note(&note));
+            }
+        }
+        let failed = outcome.verdict.kind() == Kind::Fail;
+        self.outcome(outcome);
+        if failed && self.options.fail_fast {
+            self.stop("a check failed, and --fail-fast was given");
+        }
+    }
+}
+
+/// Judges a trace and tells what there is to tell about it.
+pub fn outcome(index: usize, check: &Check, trace: Trace) -> Outcome {
+    let verdict = check.weigh(judge(&trace));
+    let explanation = (verdict.kind() != Kind::Pass).then(|| explain(&trace, &verdict));
+    let notes = trace
+        .scenario
+        .numbered()
+        .filter_map(|(number, step)| {
+            let record = trace.records.iter().find(|record| record.step == number)?;
+            let told = record.tries > 1 && record.result == StepResult::Ok;
+            told.then(|| format!("step {number}, `{step}`, took {} tries", record.tries))
+        })
+        .collect();
+    Outcome { index, verdict, micros: trace.micros, notes, explanation, trace: Some(trace) }
+}
+
+/// The file name of a check's trace.
+pub fn trace_name(id: &str, repeat: usize) -> String {
+    let id = id.replace('/', "_");
+    match repeat {
+        0 => format!("{id}.trace.json"),
+        _ => format!("{id}.{}.trace.json", repeat + 1),
+    }
+}
+
+fn save(directory: &Path, id: &str, repeat: usize, outcome: &Outcome) -> io::Result<()> {
+    let Some(trace) = &outcome.trace else { return Ok(()) };
+    std::fs::create_dir_all(directory)?;
+    std::fs::write(directory.join(trace_name(id, repeat)), trace.to_json() + "\n")
+}
