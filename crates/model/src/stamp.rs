@@ -96,21 +96,23 @@ impl Stamp {
     }
 }
 
-/// Is word `i` equal to `first + i * SPREAD` for every `i`? No early exit inside a block, so that
-/// the compiler can use vector instructions.
+/// Words are compared this many at a time: no lane waits for another, so the compiler can use vector
+/// instructions. Half the time of a check of a THP goes into this.
+const LANES: usize = 16;
+
+/// Is word `i` equal to `first + i * SPREAD` for every `i`?
 fn spread(words: &[u64], first: u64) -> bool {
-    let mut value = first;
-    for block in words.chunks(64) {
-        let mut difference = 0;
-        for (i, word) in block.iter().enumerate() {
-            difference |= word ^ value.wrapping_add((i as u64).wrapping_mul(SPREAD));
+    let mut expected: [u64; LANES] = std::array::from_fn(|i| first.wrapping_add((i as u64).wrapping_mul(SPREAD)));
+    let mut differences = [0; LANES];
+    let (blocks, rest) = words.as_chunks::<LANES>();
+    for block in blocks {
+        for lane in 0..LANES {
+            differences[lane] |= block[lane] ^ expected[lane];
+            expected[lane] = expected[lane].wrapping_add((LANES as u64).wrapping_mul(SPREAD));
         }
-        if difference != 0 {
-            return false;
-        }
-        value = value.wrapping_add(64u64.wrapping_mul(SPREAD));
     }
-    true
+    let equal = differences.iter().fold(0, |all, difference| all | difference) == 0;
+    equal && rest.iter().zip(&expected).all(|(word, expected)| word == expected)
 }
 
 /// What a page holds, as found by reading all of it.
