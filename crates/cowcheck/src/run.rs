@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -48,6 +47,15 @@ pub struct Entry {
     pub hugetlb: Option<(u64, u64)>,
 }
 
+/// What has been set up for the run.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    /// Free hugetlb pages: bytes of a page, and how many there are.
+    pub free: BTreeMap<u64, u64>,
+    /// What a person should know of it.
+    pub notes: Vec<String>,
+}
+
 /// What a run came to.
 #[derive(Debug, Clone, Default)]
 pub struct Summary {
@@ -73,19 +81,21 @@ pub fn plan(entries: &[Entry], repeat: u32) -> Vec<Planned> {
     (1..=repeat).flat_map(planned).collect()
 }
 
-/// Runs the entries. `start` is told first; its plan must be that of [`plan`]. `free` are the hugetlb
-/// pages that there are. `interrupted` is looked at now and then.
+/// Runs the entries. `start` is told first; its plan must be that of [`plan`]. `interrupted` is looked
+/// at now and then.
 pub fn run(
     entries: &[Entry],
     start: &Start,
     options: &Options,
-    free: &BTreeMap<u64, u64>,
-    lifeline: Option<&OwnedFd>,
+    setup: &Setup,
     interrupted: &AtomicBool,
     sink: &mut dyn Sink,
 ) -> io::Result<Summary> {
     let began = Instant::now();
     sink.event(Event::Start(start))?;
+    for note in &setup.notes {
+        sink.event(Event::Note(note))?;
+    }
     let mut teller = Teller { entries, options, sink, counts: Counts::default(), stopped: None, error: None };
     let mut jobs = Vec::new();
     for (index, _) in start.plan.iter().enumerate() {
@@ -98,7 +108,7 @@ pub fn run(
             None => jobs.push(job(index, entry, options)),
         }
     }
-    pool::run(jobs, options.jobs, free.clone(), lifeline, |news| {
+    pool::run(jobs, options.jobs, setup.free.clone(), |news| {
         if interrupted.load(Ordering::Relaxed) {
             teller.stop("interrupted");
         }
@@ -171,9 +181,9 @@ impl Teller<'_> {
         };
         let outcome = outcome(index, check, trace);
         if let Some(directory) = &self.options.save_trace {
-            if let (Some(trace), Err(error)) = (&outcome.trace, save(directory, &check.id, index / self.entries.len(), &outcome)) {
-                let note = format!("the trace of {} was not saved in {}: {error}", trace_name(&check.id, 0), directory.display());
-                self.event(Event::Note(&note));
+            let name = trace_name(&check.id, index / self.entries.len());
+            if let Err(error) = save(directory, &name, &outcome) {
+                self.event(Event::Note(&format!("{name} was not saved in {}: {error}", directory.display())));
             }
         }
         let failed = outcome.verdict.kind() == Kind::Fail;
@@ -209,8 +219,8 @@ pub fn trace_name(id: &str, repeat: usize) -> String {
     }
 }
 
-fn save(directory: &Path, id: &str, repeat: usize, outcome: &Outcome) -> io::Result<()> {
+fn save(directory: &Path, name: &str, outcome: &Outcome) -> io::Result<()> {
     let Some(trace) = &outcome.trace else { return Ok(()) };
     std::fs::create_dir_all(directory)?;
-    std::fs::write(directory.join(trace_name(id, repeat)), trace.to_json() + "\n")
+    std::fs::write(directory.join(name), trace.to_json() + "\n")
 }

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -59,13 +58,10 @@ pub enum Wish {
 /// Runs the jobs in at most `width` workers. `free` says how many hugetlb pages of each size there
 /// are. `told` gets the news, in order, and every so often `None`, to be asked for its wish.
 /// Returns the jobs that were not done.
-///
-/// `lifeline` is handed to every worker: it closes when all are gone.
 pub fn run(
     jobs: Vec<Job>,
     width: usize,
     mut free: BTreeMap<u64, u64>,
-    lifeline: Option<&OwnedFd>,
     mut told: impl FnMut(Option<News>) -> Wish,
 ) -> io::Result<Vec<usize>> {
     let mut waiting = jobs;
@@ -84,7 +80,7 @@ pub fn run(
                     free.entry(size).and_modify(|free| *free -= pages);
                 }
                 stopped |= told(Some(News::Begun(job.index))) == Wish::Stop;
-                seat.begin(job, lifeline)?;
+                seat.begin(job)?;
             }
         }
         if stopped || seats.iter().all(|seat| seat.job.is_none()) {
@@ -141,14 +137,14 @@ impl Seat {
         Seat { number, generation: 0, news, worker: None, job: None, deadline: Instant::now() }
     }
 
-    fn begin(&mut self, job: Job, lifeline: Option<&OwnedFd>) -> io::Result<()> {
+    fn begin(&mut self, job: Job) -> io::Result<()> {
         let mut line = serde_json::to_vec(&job.request).map_err(io::Error::other)?;
         line.push(b'\n');
         let limit = Duration::from_millis(job.request.limit_ms).saturating_mul(job.request.repeat.max(1));
         self.deadline = Instant::now() + limit + GRACE;
         self.job = Some(job);
         if self.worker.is_none() {
-            self.worker = Some(self.start(lifeline)?);
+            self.worker = Some(self.start()?);
         }
         let stdin = self.worker.as_mut().and_then(|worker| worker.stdin.as_mut());
         let written = stdin.map(|stdin| stdin.write_all(&line).and_then(|()| stdin.flush()));
@@ -159,12 +155,9 @@ impl Seat {
         Ok(())
     }
 
-    fn start(&self, lifeline: Option<&OwnedFd>) -> io::Result<Child> {
+    fn start(&self) -> io::Result<Child> {
         let mut command = Command::new("/proc/self/exe");
         command.arg(WORKER_ARG).stdin(Stdio::piped()).stdout(Stdio::piped());
-        if let Some(lifeline) = lifeline {
-            rustix::io::fcntl_setfd(lifeline, rustix::io::FdFlags::empty())?;
-        }
         let mut worker = command.spawn()?;
         let stdout = worker.stdout.take().ok_or_else(|| io::Error::other("no pipe to the worker"))?;
         let (number, generation, news) = (self.number, self.generation, self.news.clone());

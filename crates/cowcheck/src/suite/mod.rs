@@ -8,6 +8,8 @@ pub mod glob;
 
 use check::Check;
 
+use crate::provide::machine::Machine;
+
 /// The sizes of pages that a machine has, from which the catalogue is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sizes {
@@ -19,6 +21,18 @@ pub struct Sizes {
     pub thp: Vec<u64>,
     /// Bytes of every hugetlb page size, ascending.
     pub hugetlb: Vec<u64>,
+}
+
+impl Sizes {
+    /// Those of a machine.
+    pub fn of(machine: &Machine) -> Sizes {
+        Sizes {
+            page: u64::from(machine.page_size),
+            pmd: machine.pmd_size,
+            thp: machine.thp.iter().map(|size| size.bytes).collect(),
+            hugetlb: machine.hugetlb.iter().map(|size| size.bytes).collect(),
+        }
+    }
 }
 
 /// Every check, in catalogue order.

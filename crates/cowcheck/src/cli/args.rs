@@ -1,0 +1,220 @@
+//! The arguments.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use super::exit;
+use crate::executor::fault::Fault;
+
+/// Does this Linux kernel keep the promise of copy-on-write? Shows exactly where it does not.
+#[derive(Debug, Parser)]
+#[command(name = "cowcheck", version, after_help = exit::HELP, max_term_width = 100)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run checks on this kernel
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(RunArgs),
+    /// List the checks of the catalogue
+    #[command(after_help = "Examples:\n  cowcheck list --kind fork-write\n  cowcheck list --format json | jq -r .id")]
+    List(ListArgs),
+    /// Tell what this machine can check and what it cannot, why, and what would unlock it
+    Doctor(DoctorArgs),
+    /// Run scenarios from .cow files
+    #[command(after_help = "Examples:\n  cowcheck show cow/collapse-lower-shared > mine.cow\n  cowcheck replay mine.cow --repeat 100")]
+    Replay(ReplayArgs),
+    /// Print a check of the catalogue as a .cow file
+    Show(ShowArgs),
+    /// Judge saved traces again, without touching the kernel
+    #[command(after_help = "Examples:\n  cowcheck run --save-trace traces\n  cowcheck judge traces/*.json")]
+    Judge(JudgeArgs),
+    /// Tell two results apart: ours, or any KTAP or TAP file, the kernel's own cow included
+    #[command(after_help = "Examples:\n  cowcheck run --format json > ours.jsonl\n  ./cow > theirs.tap\n  cowcheck compare theirs.tap ours.jsonl")]
+    Compare(CompareArgs),
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  cowcheck run                                 everything that can run as it is
+  sudo cowcheck run --provide                  with swap, THP sizes and hugetlb pages set up, then put back
+  cowcheck run 'cow/collapse-*' --repeat 100
+  cowcheck run --memory thp-pte --size 64K --format ktap
+  cowcheck run --output json=out.jsonl --output junit=out.xml
+
+--provide needs root. What it changes is put back when the run ends, however it ends.";
+
+/// Which checks.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Selection {
+    /// Only checks whose id matches one of these patterns (`*` any text, `?` any character)
+    #[arg(value_name = "ID-GLOB")]
+    pub globs: Vec<String>,
+    /// Only this group, as in cow
+    #[arg(long, value_name = "GROUP")]
+    pub group: Vec<String>,
+    /// Only this kind (what is done), as in fork-write
+    #[arg(long, value_name = "KIND")]
+    pub kind: Vec<String>,
+    /// Only this memory (what it is done to), as in thp-pte
+    #[arg(long, value_name = "MEMORY")]
+    pub memory: Vec<String>,
+    /// Only memory with pages of this size, as in 4K, 2M or 1G
+    #[arg(long, value_name = "SIZE")]
+    pub size: Vec<String>,
+}
+
+/// How to run, for `run` and `replay`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Running {
+    /// Set up what checks need (swap, THP sizes, hugetlb pages) and put it back afterwards; needs root
+    #[arg(long)]
+    pub provide: bool,
+    /// Run each check so many times
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub repeat: u32,
+    /// Run so many checks at once [default: one for each core]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub jobs: Option<u16>,
+    /// Time limit of one run, in seconds; large pages get more
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub timeout: Duration,
+    /// Stop at the first failure
+    #[arg(long)]
+    pub fail_fast: bool,
+    /// What goes to standard output
+    #[arg(long, value_enum, default_value_t = Format::Terminal)]
+    pub format: Format,
+    /// Write another format to a file; may be given several times
+    #[arg(long, value_name = "FORMAT=FILE", value_parser = output)]
+    pub output: Vec<(Format, PathBuf)>,
+    /// Save the trace of every check in this directory
+    #[arg(long, value_name = "DIRECTORY")]
+    pub save_trace: Option<PathBuf>,
+    /// List every check in the terminal view, not only what is worth a look
+    #[arg(long, short)]
+    pub verbose: bool,
+    /// Plant a fault in cowcheck itself: it must be reported
+    #[arg(long, hide = true, value_enum)]
+    pub self_test: Option<Fault>,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.01..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("expected a number of seconds between 0.01 and 86400".to_owned()),
+    }
+}
+
+fn output(text: &str) -> Result<(Format, PathBuf), String> {
+    let names = || Format::value_variants().iter().filter_map(ValueEnum::to_possible_value).map(|value| value.get_name().to_owned());
+    let expected = || format!("expected FORMAT=FILE, FORMAT being one of {}", names().collect::<Vec<_>>().join(", "));
+    let (format, file) = text.split_once('=').ok_or_else(expected)?;
+    let format = Format::from_str(format, false).map_err(|_| expected())?;
+    if file.is_empty() { Err(expected()) } else { Ok((format, file.into())) }
+}
+
+/// Formats of results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Terminal,
+    /// KTAP version 1
+    Ktap,
+    /// JSON lines
+    Json,
+    /// JUnit XML, written when the run ends
+    Junit,
+    /// As the kernel's own cow program prints it (group cow only)
+    Kselftest,
+}
+
+/// Formats of everything else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TextOrJson {
+    /// For people
+    Text,
+    /// One JSON value, or one a line
+    Json,
+}
+
+/// `run`
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would make it the help of the first argument")]
+    pub selection: Selection,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "as above")]
+    pub running: Running,
+}
+
+/// `list`
+#[derive(Debug, clap::Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "as above")]
+    pub selection: Selection,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = TextOrJson::Text)]
+    pub format: TextOrJson,
+}
+
+/// `doctor`
+#[derive(Debug, clap::Args)]
+pub struct DoctorArgs {
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = TextOrJson::Text)]
+    pub format: TextOrJson,
+}
+
+/// `replay`
+#[derive(Debug, clap::Args)]
+pub struct ReplayArgs {
+    /// The .cow files; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "as above")]
+    pub running: Running,
+}
+
+/// `show`
+#[derive(Debug, clap::Args)]
+pub struct ShowArgs {
+    /// The check's id
+    #[arg(value_name = "CHECK")]
+    pub id: String,
+}
+
+/// `judge`
+#[derive(Debug, clap::Args)]
+pub struct JudgeArgs {
+    /// The trace files; - is standard input
+    #[arg(required = true, value_name = "TRACE")]
+    pub files: Vec<PathBuf>,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = TextOrJson::Text)]
+    pub format: TextOrJson,
+}
+
+/// `compare`
+#[derive(Debug, clap::Args)]
+pub struct CompareArgs {
+    /// The first results
+    #[arg(value_name = "A")]
+    pub a: PathBuf,
+    /// The second results
+    #[arg(value_name = "B")]
+    pub b: PathBuf,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = TextOrJson::Text)]
+    pub format: TextOrJson,
+}

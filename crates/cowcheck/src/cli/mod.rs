@@ -1,0 +1,55 @@
+//! The command: its options, its exit codes, and nothing else.
+
+pub mod args;
+pub mod compare;
+pub mod doctor;
+pub mod exit;
+pub mod files;
+pub mod judge;
+pub mod list;
+pub mod outputs;
+pub mod replay;
+pub mod run;
+pub mod select;
+pub mod show;
+
+use clap::Parser;
+
+use args::{Args, Command};
+use exit::Code;
+
+/// Reads the arguments, does what they say, and tells how it went.
+pub fn main() -> Code {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Code::Usage } else { Code::Success };
+        }
+    };
+    let result = match args.command {
+        Command::Run(args) => run::main(args),
+        Command::List(args) => list::main(&args),
+        Command::Doctor(args) => doctor::main(&args),
+        Command::Replay(args) => replay::main(args),
+        Command::Show(args) => show::main(&args),
+        Command::Judge(args) => judge::main(&args),
+        Command::Compare(args) => compare::main(&args),
+    };
+    result.unwrap_or_else(|error| {
+        if broken_pipe(&error) {
+            // Whoever read our output has seen enough.
+            return Code::Success;
+        }
+        eprintln!("error: {error:#}");
+        match error.downcast_ref::<exit::Usage>() {
+            Some(_) => Code::Usage,
+            None => Code::CouldNotTest,
+        }
+    })
+}
+
+fn broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
