@@ -13,7 +13,7 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         },
-        Some("__guard") => cowcheck::provide::guard::main(),
+        Some("__guard") => cowcheck::provide::guard::main(std::env::args().skip(2)),
         _ => cli::main().into(),
     }
 }

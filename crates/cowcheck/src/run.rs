@@ -170,8 +170,8 @@ impl Teller<'_> {
 
     fn done(&mut self, index: usize, result: Result<Response, String>) {
         let check = &self.entries[index % self.entries.len()].check;
-        let trace = match result {
-            Ok(mut response) if !response.traces.is_empty() => response.traces.remove(0),
+        let (trace, attempts) = match result {
+            Ok(mut response) if !response.traces.is_empty() => (response.traces.remove(0), response.attempts),
             other => {
                 let reason = other.err().unwrap_or_else(|| "the worker gave no trace".to_owned());
                 let verdict = Verdict::Crash { reason };
@@ -179,7 +179,10 @@ impl Teller<'_> {
                 return;
             }
         };
-        let outcome = outcome(index, check, trace);
+        let mut outcome = outcome(index, check, trace);
+        if attempts > 1 {
+            outcome.notes.push(format!("run {attempts} times to reach the set-up"));
+        }
         if let Some(directory) = &self.options.save_trace {
             let name = trace_name(&check.id, index / self.entries.len());
             if let Err(error) = save(directory, &name, &outcome) {

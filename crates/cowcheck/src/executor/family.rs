@@ -25,6 +25,10 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// EAGAIN, EBUSY, ENOMEM: what MADV_COLLAPSE returns where another try may succeed (madvise(2)).
 const PASSING: [i32; 3] = [11, 16, 12];
 
+fn passes(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|errno| PASSING.contains(&errno))
+}
+
 /// What a family is run with.
 pub struct Plan<'a> {
     /// The steps.
@@ -209,7 +213,7 @@ impl Member<'_> {
             Op::Munmap(_) => self.parts(&runs, Area::unmap),
             Op::Mremap(_) => done(self.layout.remap(&runs)),
             Op::ClearSoftDirty => done(std::fs::write("/proc/self/clear_refs", "4")),
-            Op::Pin(kind, pin, _) => self.pin(*kind, *pin, &runs),
+            Op::Pin(kind, pin, _) => self.pin(*kind, *pin, &runs, &mut record.tries),
             Op::ReadVia(pin) => self.read_via(*pin, &mut record.seen),
             Op::WriteVia(pin, _) => match self.held.get_mut(pin) {
                 Some(held) => done(held.write(&self.layout, &runs, stamp)),
@@ -354,14 +358,22 @@ impl Member<'_> {
         }
     }
 
-    fn pin(&mut self, kind: PinKind, pin: Pin, runs: &[Run]) -> StepResult {
-        match pins::take(kind, &self.layout, runs, self.plan.pin_device) {
-            Ok(taken) => {
-                self.held.insert(pin, taken.held);
-                taken.partial.map_or(StepResult::Ok, StepResult::Partial)
+    /// Takes a pin, again while the refusal may pass: the kernel gives back what earlier fixed buffers
+    /// had locked only some time after their ring is gone.
+    fn pin(&mut self, kind: PinKind, pin: Pin, runs: &[Run], tries: &mut u32) -> StepResult {
+        loop {
+            match pins::take(kind, &self.layout, runs, self.plan.pin_device) {
+                Ok(taken) => {
+                    self.held.insert(pin, taken.held);
+                    return taken.partial.map_or(StepResult::Ok, StepResult::Partial);
+                }
+                Err(Refused::Errno(error)) if passes(&error) && *tries < TRIES => {
+                    *tries += 1;
+                    std::thread::sleep(PAUSE);
+                }
+                Err(Refused::Errno(error)) => return errno(&error),
+                Err(Refused::NoDevice(why)) => return StepResult::Skipped(why),
             }
-            Err(Refused::Errno(error)) => errno(&error),
-            Err(Refused::NoDevice(why)) => StepResult::Skipped(why),
         }
     }
 

@@ -31,6 +31,8 @@ pub struct Response {
     pub passes: u32,
     /// The other traces.
     pub traces: Vec<Trace>,
+    /// How many runs it took to reach the set-up; the last one's trace is here.
+    pub attempts: u32,
     /// Wall time of all the runs, in microseconds.
     pub micros: u64,
     /// The worker is no longer good: a process of the family could not be killed.

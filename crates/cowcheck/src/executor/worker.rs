@@ -12,7 +12,7 @@ use cowcheck_model::scenario::Scenario;
 use cowcheck_model::step::Actor;
 use cowcheck_model::text;
 use cowcheck_model::trace::{End, Record, Trace, VERSION};
-use cowcheck_model::verdict::Verdict;
+use cowcheck_model::verdict::{Kind, Verdict};
 use cowcheck_sys::process::{self, Fork};
 
 use super::family::{self, Plan};
@@ -22,6 +22,14 @@ use super::turns::{Entry, Turns, died};
 
 /// How long a killed family may take to vanish. A process in uninterruptible sleep takes longer.
 const VANISH: Duration = Duration::from_secs(5);
+
+/// How often a scenario is run whose set-up was not reached. Whatever else goes on in the machine can
+/// swap a page out or split a THP at the wrong moment.
+const ATTEMPTS: u32 = 3;
+
+fn is_inconclusive(response: &Response) -> bool {
+    !response.spent && response.traces.iter().any(|trace| judge(trace).kind() == Kind::Inconclusive)
+}
 
 /// Runs requests until standard input ends.
 pub fn main() -> io::Result<()> {
@@ -86,9 +94,16 @@ struct Over {
 impl Worker {
     fn run(&mut self, request: &Request) -> Response {
         let began = Instant::now();
-        let mut response = Response { passes: 0, traces: vec![], micros: 0, spent: false };
+        let mut response = Response { passes: 0, traces: vec![], attempts: 1, micros: 0, spent: false };
         match text::parse_valid(&request.scenario, self.page_size) {
-            Ok(scenario) => self.families(request, &scenario, &mut response),
+            Ok(scenario) => {
+                self.families(request, &scenario, &mut response);
+                while request.repeat == 1 && response.attempts < ATTEMPTS && is_inconclusive(&response) {
+                    response.traces.clear();
+                    response.attempts += 1;
+                    self.families(request, &scenario, &mut response);
+                }
+            }
             Err(error) => {
                 let scenario = text::parse(&request.scenario).unwrap_or_else(|_| empty());
                 response.traces.push(self.trace(&scenario, vec![], End::Failed(error.to_string()), 0));

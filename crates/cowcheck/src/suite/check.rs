@@ -1,5 +1,6 @@
 //! A check: a scenario with a name.
 
+use cowcheck_model::contract::Rule;
 use cowcheck_model::scenario::Scenario;
 use cowcheck_model::verdict::Verdict;
 
@@ -27,10 +28,13 @@ pub struct Check {
 }
 
 impl Check {
-    /// A failure that is known is an `xfail` that names the bug.
+    /// A failure that is known is an `xfail` that names the bug. The known bugs are leaks: anything
+    /// else that is seen beside them is not known.
     pub fn weigh(&self, verdict: Verdict) -> Verdict {
         match (verdict, self.known) {
-            (Verdict::Fail { violations }, Some(bug)) => Verdict::Xfail { bug: bug.to_owned(), violations },
+            (Verdict::Fail { violations }, Some(bug)) if violations.iter().all(|each| each.rule == Rule::Isolation) => {
+                Verdict::Xfail { bug: bug.to_owned(), violations }
+            }
             (verdict, _) => verdict,
         }
     }
