@@ -5,8 +5,6 @@
 //! verdict goes as an event to the sinks of [`report`].
 #![forbid(unsafe_code)]
 
-=======
-
 pub mod cli;
 pub mod compare;
 pub mod executor;

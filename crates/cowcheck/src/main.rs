@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use cowcheck::cli;
 use cowcheck::executor::{pool, worker};
+use cowcheck::provide::guard;
 
 fn main() -> ExitCode {
     // This program started again by itself, with an argument that no person gives.
@@ -13,7 +14,7 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         },
-        Some("__guard") => cowcheck::provide::guard::main(std::env::args().skip(2)),
+        Some(guard::ARGUMENT) => guard::main(std::env::args().skip(2)),
         _ => cli::main().into(),
     }
 }

@@ -160,8 +160,7 @@ impl Area {
     pub fn remap(&self, from: usize, to: usize, len: usize) -> io::Result<()> {
         let (source, target) = (self.part(from, len)?, self.part(to, len)?);
         // SAFETY: both ranges lie in the area.
-        let moved =
-            unsafe { libc::mremap(source, len, len, libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED, target) };
+        let moved = unsafe { libc::mremap(source, len, len, libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED, target) };
         if moved == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }

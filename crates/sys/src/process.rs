@@ -47,7 +47,11 @@ pub enum Exit {
 
 impl Exit {
     fn of(status: c_int) -> Exit {
-        if libc::WIFSIGNALED(status) { Exit::Signal(libc::WTERMSIG(status)) } else { Exit::Code(libc::WEXITSTATUS(status)) }
+        if libc::WIFSIGNALED(status) {
+            Exit::Signal(libc::WTERMSIG(status))
+        } else {
+            Exit::Code(libc::WEXITSTATUS(status))
+        }
     }
 }
 

@@ -38,7 +38,8 @@ impl FixedBuffers {
     /// (IORING_OP_WRITE_FIXED): what the pin shows.
     pub fn write_out(&mut self, index: usize, offset: usize, len: usize, file: BorrowedFd<'_>) -> io::Result<()> {
         let address = self.address(index, offset, len)?;
-        let entry = opcode::WriteFixed::new(types::Fd(file.as_raw_fd()), address as *const u8, len as u32, index as u16);
+        let entry =
+            opcode::WriteFixed::new(types::Fd(file.as_raw_fd()), address as *const u8, len as u32, index as u16);
         self.run(entry.offset(0).build(), len)
     }
 

@@ -29,7 +29,9 @@ pub enum Command {
     /// Tell what this machine can check and what it cannot, why, and what would unlock it
     Doctor(DoctorArgs),
     /// Run scenarios from .cow files
-    #[command(after_help = "Examples:\n  cowcheck show cow/collapse-lower-shared > mine.cow\n  cowcheck replay mine.cow --repeat 100")]
+    #[command(
+        after_help = "Examples:\n  cowcheck show cow/collapse-lower-shared > mine.cow\n  cowcheck replay mine.cow --repeat 100"
+    )]
     Replay(ReplayArgs),
     /// Print a check of the catalogue as a .cow file
     Show(ShowArgs),
@@ -37,7 +39,9 @@ pub enum Command {
     #[command(after_help = "Examples:\n  cowcheck run --save-trace traces\n  cowcheck judge traces/*.json")]
     Judge(JudgeArgs),
     /// Tell two results apart: ours, or any KTAP or TAP file, the kernel's own cow included
-    #[command(after_help = "Examples:\n  cowcheck run --format json > ours.jsonl\n  ./cow > theirs.tap\n  cowcheck compare theirs.tap ours.jsonl")]
+    #[command(
+        after_help = "Examples:\n  cowcheck run --format json > ours.jsonl\n  ./cow > theirs.tap\n  cowcheck compare theirs.tap ours.jsonl"
+    )]
     Compare(CompareArgs),
 }
 
@@ -114,7 +118,12 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 fn output(text: &str) -> Result<(Format, PathBuf), String> {
-    let names = || Format::value_variants().iter().filter_map(ValueEnum::to_possible_value).map(|value| value.get_name().to_owned());
+    let names = || {
+        Format::value_variants()
+            .iter()
+            .filter_map(ValueEnum::to_possible_value)
+            .map(|value| value.get_name().to_owned())
+    };
     let expected = || format!("expected FORMAT=FILE, FORMAT being one of {}", names().collect::<Vec<_>>().join(", "));
     let (format, file) = text.split_once('=').ok_or_else(expected)?;
     let format = Format::from_str(format, false).map_err(|_| expected())?;

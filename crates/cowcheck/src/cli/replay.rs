@@ -32,7 +32,8 @@ pub fn main(args: ReplayArgs) -> anyhow::Result<Code> {
 fn read(file: &Path) -> Result<Check, Usage> {
     let name = file.display().to_string();
     let text = files::read(file)?;
-    let scenario = text::parse_valid(&text, rustix::param::page_size() as u32).map_err(|error| Usage(error.in_file(&name).to_string()))?;
+    let scenario = text::parse_valid(&text, rustix::param::page_size() as u32)
+        .map_err(|error| Usage(error.in_file(&name).to_string()))?;
     Ok(Check {
         id: name,
         group: "replay",

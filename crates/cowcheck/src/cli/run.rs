@@ -37,8 +37,11 @@ pub fn checks_on_this_machine(checks: Vec<Check>, args: &Running) -> anyhow::Res
     let mut outputs = Outputs::open(args)?;
     let interrupted = catch_signals()?;
     let roots = Roots::default();
-    let mut notes: Vec<String> =
-        guard::recover(&roots.run).put_back.iter().map(|what| format!("put back what a killed cowcheck had left: {what}")).collect();
+    let mut notes: Vec<String> = guard::recover(&roots.run)
+        .put_back
+        .iter()
+        .map(|what| format!("put back what a killed cowcheck had left: {what}"))
+        .collect();
     let mut machine = look(&roots);
     let jobs = args.jobs.map_or(machine.cores, usize::from).max(1);
     let needs: Vec<Needs> = checks.iter().map(|check| Needs::of(&check.scenario, machine.page_size)).collect();

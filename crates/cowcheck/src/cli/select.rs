@@ -14,7 +14,11 @@ pub fn select(catalogue: Vec<Check>, selection: &Selection) -> Result<Vec<Check>
     let sizes: Vec<u64> = selection
         .size
         .iter()
-        .map(|text| text.parse().map(|Size(size)| size).map_err(|()| Usage(format!("--size {text}: expected a size, as in 4K, 2M or 1G"))))
+        .map(|text| {
+            text.parse()
+                .map(|Size(size)| size)
+                .map_err(|()| Usage(format!("--size {text}: expected a size, as in 4K, 2M or 1G")))
+        })
         .collect::<Result<_, _>>()?;
     known("--group", &selection.group, catalogue.iter().map(|check| check.group))?;
     known("--kind", &selection.kind, catalogue.iter().map(|check| check.kind.as_str()))?;
@@ -25,7 +29,10 @@ pub fn select(catalogue: Vec<Check>, selection: &Selection) -> Result<Vec<Check>
             all.sort_unstable();
             all.dedup();
             let all: Vec<String> = all.into_iter().map(|size| Size(size).to_string()).collect();
-            return Err(Usage(format!("--size {text}: this machine has pages of {}", choice(all.iter().map(String::as_str)))));
+            return Err(Usage(format!(
+                "--size {text}: this machine has pages of {}",
+                choice(all.iter().map(String::as_str))
+            )));
         }
     }
     for pattern in &selection.globs {
@@ -36,12 +43,16 @@ pub fn select(catalogue: Vec<Check>, selection: &Selection) -> Result<Vec<Check>
     let any = |words: &[String], word: &str| words.is_empty() || words.iter().any(|each| each == word);
     let chosen: Vec<Check> = catalogue
         .into_iter()
-        .filter(|check| selection.globs.is_empty() || selection.globs.iter().any(|pattern| glob::matches(pattern, &check.id)))
+        .filter(|check| {
+            selection.globs.is_empty() || selection.globs.iter().any(|pattern| glob::matches(pattern, &check.id))
+        })
         .filter(|check| any(&selection.group, check.group) && any(&selection.kind, &check.kind))
         .filter(|check| any(&selection.memory, check.memory) && (sizes.is_empty() || sizes.contains(&check.size)))
         .collect();
     match chosen.is_empty() {
-        true => Err(Usage("no check is meant by all of these words together; `cowcheck list` shows what there is".to_owned())),
+        true => Err(Usage(
+            "no check is meant by all of these words together; `cowcheck list` shows what there is".to_owned(),
+        )),
         false => Ok(chosen),
     }
 }
@@ -53,7 +64,8 @@ fn known<'a>(option: &str, words: &[String], all: impl Iterator<Item = &'a str>)
     match words.iter().find(|word| !all.contains(&word.as_str())) {
         None => Ok(()),
         Some(word) => {
-            let near = nearest(word, all.iter().copied()).map(|near| format!("did you mean {near}? ")).unwrap_or_default();
+            let near =
+                nearest(word, all.iter().copied()).map(|near| format!("did you mean {near}? ")).unwrap_or_default();
             Err(Usage(format!("{option} {word}: {near}There is {}", choice(all))))
         }
     }

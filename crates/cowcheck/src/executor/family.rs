@@ -68,16 +68,8 @@ pub fn live<'a>(plan: &'a Plan<'a>, turns: &'a Turns, nonce: u16) {
             return;
         }
     };
-    let mut a = Member {
-        plan,
-        turns,
-        me: Actor::A,
-        nonce,
-        layout,
-        held: HashMap::new(),
-        children: Vec::new(),
-        begun: false,
-    };
+    let mut a =
+        Member { plan, turns, me: Actor::A, nonce, layout, held: HashMap::new(), children: Vec::new(), begun: false };
     a.walk();
     a.say_goodbye();
 }
@@ -347,9 +339,9 @@ impl Member<'_> {
         loop {
             let result = self.parts(runs, |area, offset, len| area.advise(offset, len, Advice::PageOut));
             let memory = self.plan.scenario.memory;
-            let out = self.states(runs).is_ok_and(|states| {
-                page_state::unmet(State::Swapped, memory, self.plan.page_size, &states).is_none()
-            });
+            let out = self
+                .states(runs)
+                .is_ok_and(|states| page_state::unmet(State::Swapped, memory, self.plan.page_size, &states).is_none());
             if out || *tries >= TRIES || !matches!(result, StepResult::Ok) {
                 return result;
             }
@@ -411,7 +403,9 @@ impl Sight {
 
     fn holds(&mut self, page: u32, holds: Holds) {
         match self.seen.last_mut() {
-            Some(last) if last.pages.end() == page && last.holds.continued_by(last.pages.count, &holds) => last.pages.count += 1,
+            Some(last) if last.pages.end() == page && last.holds.continued_by(last.pages.count, &holds) => {
+                last.pages.count += 1
+            }
             _ => self.seen.push(Seen { pages: Run { first: page, count: 1 }, holds }),
         }
     }

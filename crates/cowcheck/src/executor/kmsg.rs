@@ -25,7 +25,11 @@ fn tells_of_a_bug(line: &str) -> bool {
 impl KernelLog {
     /// Opens the log at its end; `None` without the right to.
     pub fn open() -> Option<KernelLog> {
-        let mut file = OpenOptions::new().read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32).open("/dev/kmsg").ok()?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
+            .open("/dev/kmsg")
+            .ok()?;
         file.seek(SeekFrom::End(0)).ok()?;
         Some(KernelLog(file))
     }

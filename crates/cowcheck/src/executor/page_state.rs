@@ -47,7 +47,9 @@ pub fn observe(actor: Actor, layout: &Layout, memory: Memory, runs: &[Run]) -> i
             let pfn = if present { entry & PFN } else { 0 };
             let page = part.pages.first + i as u32;
             match found.last_mut() {
-                Some(last) if last.pages.end() == page && last.state == state && follows(last, pfn) => last.pages.count += 1,
+                Some(last) if last.pages.end() == page && last.state == state && follows(last, pfn) => {
+                    last.pages.count += 1
+                }
                 _ => found.push(Observed { actor, pages: Run { first: page, count: 1 }, state, pfn }),
             }
         }
@@ -84,9 +86,9 @@ fn huge_by_smaps(start: usize, end: usize) -> io::Result<Vec<(usize, usize)>> {
     let mut mapping = (0, 0);
     for line in smaps.lines() {
         let first = line.split_ascii_whitespace().next().unwrap_or("");
-        let range = first.split_once('-').and_then(|(from, to)| {
-            Some((usize::from_str_radix(from, 16).ok()?, usize::from_str_radix(to, 16).ok()?))
-        });
+        let range = first
+            .split_once('-')
+            .and_then(|(from, to)| Some((usize::from_str_radix(from, 16).ok()?, usize::from_str_radix(to, 16).ok()?)));
         if let Some(range) = range {
             mapping = range;
         } else if matches!(first, "AnonHugePages:" | "ShmemPmdMapped:" | "FilePmdMapped:") {

@@ -77,10 +77,14 @@ pub fn take(kind: PinKind, layout: &Layout, runs: &[Run], device: Option<&str>) 
     match kind {
         PinKind::ReadWrite => {
             let buffers = FixedBuffers::register(&layout.area, &bytes)?;
-            Ok(Taken { held: Held::Fixed { buffers, parts, scratch: Scratch::new(layout.page_size())? }, partial: None })
+            Ok(Taken {
+                held: Held::Fixed { buffers, parts, scratch: Scratch::new(layout.page_size())? },
+                partial: None,
+            })
         }
         PinKind::ReadOnly | PinKind::ReadOnlyFast => {
-            let device = device.ok_or_else(|| Refused::NoDevice("this kernel has no device for read-only pins".into()))?;
+            let device =
+                device.ok_or_else(|| Refused::NoDevice("this kernel has no device for read-only pins".into()))?;
             let [part] = parts.as_slice() else {
                 return Err(Refused::NoDevice("the device pins one range at a time".into()));
             };
@@ -120,7 +124,12 @@ impl Held {
             Held::Fixed { buffers, parts, scratch } => {
                 for (index, part) in parts.iter().enumerate() {
                     for chunk in scratch.chunks(part) {
-                        buffers.write_out(index, (chunk.first - part.pages.first) as usize * size, chunk.count as usize * size, scratch.file.as_fd())?;
+                        buffers.write_out(
+                            index,
+                            (chunk.first - part.pages.first) as usize * size,
+                            chunk.count as usize * size,
+                            scratch.file.as_fd(),
+                        )?;
                         scratch.read(chunk, &mut page)?;
                     }
                 }
@@ -154,7 +163,12 @@ impl Held {
                 }
                 for chunk in scratch.chunks(&Part { pages: Run { first, count: end - first }, ..*part }) {
                     scratch.write(chunk, &stamp)?;
-                    buffers.read_in(index, (chunk.first - part.pages.first) as usize * size, chunk.count as usize * size, scratch.file.as_fd())?;
+                    buffers.read_in(
+                        index,
+                        (chunk.first - part.pages.first) as usize * size,
+                        chunk.count as usize * size,
+                        scratch.file.as_fd(),
+                    )?;
                 }
             }
         }
@@ -187,14 +201,18 @@ impl Scratch {
 
     fn read(&self, chunk: Run, page: &mut impl FnMut(u32, &[u64])) -> io::Result<()> {
         for (number, offset) in chunk.pages().zip((0..).step_by(self.page_size)) {
-            self.area.read(offset, self.page_size, |words| page(number, words)).map_err(|_| io::ErrorKind::OutOfMemory)?;
+            self.area
+                .read(offset, self.page_size, |words| page(number, words))
+                .map_err(|_| io::ErrorKind::OutOfMemory)?;
         }
         Ok(())
     }
 
     fn write(&self, chunk: Run, stamp: &impl Fn(u32) -> Stamp) -> io::Result<()> {
         for (number, offset) in chunk.pages().zip((0..).step_by(self.page_size)) {
-            self.area.write(offset, self.page_size, |words| stamp(number).fill(words)).map_err(|_| io::ErrorKind::OutOfMemory)?;
+            self.area
+                .write(offset, self.page_size, |words| stamp(number).fill(words))
+                .map_err(|_| io::ErrorKind::OutOfMemory)?;
         }
         Ok(())
     }

@@ -165,7 +165,9 @@ impl Seat {
             let mut lines = BufReader::new(stdout).lines();
             loop {
                 let said = match lines.next() {
-                    Some(Ok(line)) => serde_json::from_str(&line).map_err(|error| format!("the worker spoke nonsense: {error}")),
+                    Some(Ok(line)) => {
+                        serde_json::from_str(&line).map_err(|error| format!("the worker spoke nonsense: {error}"))
+                    }
                     Some(Err(error)) => Err(format!("the worker cannot be read: {error}")),
                     None => Err("the worker process died".to_owned()),
                 };

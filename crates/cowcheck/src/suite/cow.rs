@@ -19,7 +19,8 @@ use super::check::Check;
 const PIPE_PAGES: u32 = 512;
 
 /// Known on every kernel so far: cow.c expects these failures, too.
-const HUGETLB_SPLICE: &str = "hugetlb pages reached by vmsplice(2) are reused on a write fault (CVE-2020-29374, never fixed for hugetlb)";
+const HUGETLB_SPLICE: &str =
+    "hugetlb pages reached by vmsplice(2) are reused on a write fault (CVE-2020-29374, never fixed for hugetlb)";
 
 /// What is done, as lines of the language. `S` stands for the subject, `P` for as much of it as a
 /// pipe takes.
@@ -104,7 +105,15 @@ const ANONYMOUS: [Kind; 14] = [
         name: "uring-fork",
         description: "fork() with an iouring fixed buffer",
         tags: &["io_uring"],
-        lines: &["A pin rw p0 S", "A fork B", "A write S", "A read via p0", "A write via p0 S", "A read all", "B read all"],
+        lines: &[
+            "A pin rw p0 S",
+            "A fork B",
+            "A write S",
+            "A read via p0",
+            "A write via p0 S",
+            "A read all",
+            "B read all",
+        ],
     },
     Kind {
         name: "ro-pin-shared",
@@ -360,7 +369,13 @@ fn anonymous(sizes: &Sizes) -> Vec<Subject> {
     for &size in &sizes.thp {
         let states = if size == sizes.pmd { &THP[..] } else { &THP[2..] };
         all.extend(states.iter().map(|(name, description, lines, range)| {
-            subject(name, Memory::new(MemoryKind::Thp, size), description.replace("{}", &kb(size)), lines, range.clone())
+            subject(
+                name,
+                Memory::new(MemoryKind::Thp, size),
+                description.replace("{}", &kb(size)),
+                lines,
+                range.clone(),
+            )
         }));
     }
     all.extend(sizes.hugetlb.iter().map(|&size| {
@@ -511,7 +526,12 @@ mod tests {
     #[test]
     fn the_ids_of_the_seed_are_there() {
         let ids: Vec<String> = checks(&sizes()).into_iter().map(|check| check.id).collect();
-        for id in ["cow/collapse-before-fork", "cow/collapse-fully-shared", "cow/collapse-lower-shared", "cow/collapse-upper-shared"] {
+        for id in [
+            "cow/collapse-before-fork",
+            "cow/collapse-fully-shared",
+            "cow/collapse-lower-shared",
+            "cow/collapse-upper-shared",
+        ] {
             assert!(ids.iter().any(|each| each == id), "{id}");
         }
         assert!(ids.contains(&"cow/fork-write/thp-pte-swapped-64k".to_owned()));
