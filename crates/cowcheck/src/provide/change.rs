@@ -30,6 +30,15 @@ impl<'a> Changes<'a> {
         self.could_not.push(CouldNot { thing, reason: reason.into(), remedy: remedy.into() });
     }
 
+    /// Has a setting put back that changes by itself with another. One that does not exist is no
+    /// error.
+    pub(crate) fn remember(&mut self, path: &Path) -> io::Result<()> {
+        match value(path) {
+            Ok(old) => self.ledger.promise(Undo::WriteFile { path: path.to_owned(), old }),
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Writes a setting, unless it has that value. `true` if it was changed.
     pub(crate) fn set(&mut self, path: &Path, new: &str) -> io::Result<bool> {
         let old = value(path)?;

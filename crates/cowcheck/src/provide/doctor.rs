@@ -5,7 +5,7 @@ use std::fmt;
 use cowcheck_model::memory::Size;
 use serde::Serialize;
 
-use super::machine::{Machine, Pagemap, Setting, about};
+use super::machine::{Machine, Pagemap, Setting, ThpSize, about};
 use super::modules::Supply;
 use super::needs::{HugetlbNeed, Needs, Unmet, thp_command};
 
@@ -136,9 +136,7 @@ fn thp(machine: &Machine) -> Vec<Line> {
         lines.push(line(format!("THP {on}"), State::Ok, "", ""));
     }
     if !off.is_empty() {
-        let is_off = |size: &&super::machine::ThpSize| size.setting == Setting::Never;
-        let command = machine.thp.iter().find(is_off).map(thp_command).unwrap_or_default();
-        lines.push(line(format!("THP {off}"), State::Missing, "switched off", machine.provide_or(&command)));
+        lines.push(line(format!("THP {off}"), State::Missing, "switched off", machine.provide_or(&switch_on(machine))));
     }
     if machine.thp.is_empty() {
         lines.push(ask(machine, "THP", Needs { thp: Some(2 << 20), ..Needs::default() }, String::new()));
@@ -151,6 +149,26 @@ fn thp(machine: &Machine) -> Vec<Line> {
     let needs = Needs { thp: Some(machine.pmd_size), huge_zero_page: true, ..Needs::default() };
     lines.push(ask(machine, "huge zero page", needs, String::new()));
     lines
+}
+
+/// One command for all sizes that are switched off: tee(1) takes several files.
+fn switch_on(machine: &Machine) -> String {
+    let off = || machine.thp.iter().filter(|size| size.setting == Setting::Never);
+    let own = |size: &ThpSize| {
+        size.file.parent().is_some_and(|dir| dir.ends_with(format!("hugepages-{}kB", size.bytes >> 10)))
+    };
+    let numbers: Vec<_> = off().filter(|size| own(size)).map(|size| (size.bytes >> 10).to_string()).collect();
+    // With the global file among them, that one comes first: it may be enough.
+    match (off().find(|size| !own(size)), off().next()) {
+        (None, Some(first)) if numbers.len() > 1 => {
+            let (one, all) =
+                (format!("hugepages-{}kB", first.bytes >> 10), format!("hugepages-{{{}}}kB", numbers.join(",")));
+            let each = thp_command(first).replace(&one, &all);
+            format!("{each} (bash)")
+        }
+        (Some(global), _) => thp_command(global),
+        (None, first) => first.map(thp_command).unwrap_or_default(),
+    }
 }
 
 /// Two free pages: one for each side of a fork. Some checks need more.
@@ -241,6 +259,23 @@ mod tests {
         ] {
             assert!(told.contains(part), "{part} in {told}");
         }
+    }
+
+    #[test]
+    fn one_command_switches_on_all_sizes() {
+        let dir = "sys/kernel/mm/transparent_hugepage";
+        let fake = Fake::new("doctor-thp")
+            .file(&format!("{dir}/enabled"), "always madvise [never]")
+            .file(&format!("{dir}/hpage_pmd_size"), "2097152")
+            .file(&format!("{dir}/hugepages-64kB/enabled"), "always inherit madvise [never]")
+            .file(&format!("{dir}/hugepages-128kB/enabled"), "always inherit madvise [never]")
+            .file(&format!("{dir}/hugepages-2048kB/enabled"), "[always] inherit madvise never");
+        let mut machine = Machine::look(&fake.roots(), || Ok(()));
+        let thp = fake.roots().thp();
+        let expected = format!("echo madvise | sudo tee {}/hugepages-{{64,128}}kB/enabled (bash)", thp.display());
+        assert_eq!(switch_on(&machine), expected);
+        machine.thp[2] = ThpSize { setting: Setting::Never, file: thp.join("enabled"), ..machine.thp[2].clone() };
+        assert_eq!(switch_on(&machine), format!("echo madvise | sudo tee {}/enabled", thp.display()));
     }
 
     #[test]

@@ -76,7 +76,7 @@ pub struct Guard {
 impl Guard {
     /// Puts back what an earlier cowcheck left, then starts a guard. The sentences say what was put
     /// back.
-    pub(crate) fn start(dir: &Path) -> Result<(Guard, Restored), ProvideError> {
+    pub fn start(dir: &Path) -> Result<(Guard, Restored), ProvideError> {
         let dir = &usable(dir)?;
         let lock = Lock::take(dir).map_err(|refused| match refused {
             Refused::HeldBy(pid) => ProvideError::Busy { pid },
@@ -120,7 +120,7 @@ impl Guard {
 
     /// Has everything put back and waits for it, at most `limit`. What is not done by then is
     /// reported as stuck, though the guard goes on.
-    pub(crate) fn restore(&mut self, limit: Duration) -> Restored {
+    pub fn restore(&mut self, limit: Duration) -> Restored {
         if std::process::id() != self.owner {
             return Restored::default();
         }

@@ -238,7 +238,9 @@ impl Drop for Provided {
 /// first.
 fn make(roots: &Roots, ledger: &mut dyn Ledger, wanted: &Wanted) -> (Vec<String>, Vec<CouldNot>) {
     let mut changes = Changes::new(roots, ledger);
-    lift_memlock(&mut changes);
+    if raise_memlock() {
+        changes.did("raised the limit for locked memory for this run".to_owned());
+    }
     if wanted.debugfs {
         debugfs::provide(&mut changes);
     }
@@ -254,18 +256,19 @@ fn make(roots: &Roots, ledger: &mut dyn Ledger, wanted: &Wanted) -> (Vec<String>
     (changes.did, changes.could_not)
 }
 
-/// Of this process and those that it will start: there is nothing to put back.
-fn lift_memlock(changes: &mut Changes<'_>) {
+/// Raises the limit for locked memory as far as this user may: anybody up to the hard limit, root
+/// altogether. `true` if it is higher now. It concerns this process and those that it will start,
+/// so there is nothing to put back.
+pub fn raise_memlock() -> bool {
     let old = getrlimit(Resource::Memlock);
     if old.current.is_none() {
-        return;
+        return false;
     }
     let unlimited = Rlimit { current: None, maximum: None };
     let raised = Rlimit { current: old.maximum, maximum: old.maximum };
     // Without CAP_SYS_RESOURCE the hard limit stays.
-    if setrlimit(Resource::Memlock, unlimited).or_else(|_| setrlimit(Resource::Memlock, raised)).is_ok() {
-        changes.did("raised the limit for locked memory for this run".to_owned());
-    }
+    setrlimit(Resource::Memlock, unlimited).or_else(|_| setrlimit(Resource::Memlock, raised)).is_ok()
+        && getrlimit(Resource::Memlock).current != old.current
 }
 
 #[cfg(test)]

@@ -28,7 +28,11 @@ pub(crate) fn provide(changes: &mut Changes<'_>) {
         if size.setting != Setting::Never {
             continue;
         }
-        match changes.set(&size.file, "madvise") {
+        // Before 5.16, switching THP on raises it and switching THP off does not lower it. It has to
+        // be put back last, so it is remembered first.
+        let reserve = changes.roots.proc.join("sys/vm/min_free_kbytes");
+        let remembered = if enabled.is_empty() { changes.remember(&reserve) } else { Ok(()) };
+        match remembered.and_then(|()| changes.set(&size.file, "madvise")) {
             Ok(_) => enabled.push(Size(bytes).to_string()),
             Err(error) => {
                 let remedy = format!("echo madvise | sudo tee {}", size.file.display());
@@ -86,6 +90,7 @@ mod tests {
             .file(&format!("{THP}/use_zero_page"), "0")
             .file(&format!("{THP}/khugepaged/scan_sleep_millisecs"), "10000")
             .file(&format!("{THP}/hpage_pmd_size"), "2097152")
+            .file("proc/sys/vm/min_free_kbytes", "67584\n")
     }
 
     /// What was done and promised. The fake files hold what was written, not a choice in brackets.
@@ -115,7 +120,7 @@ mod tests {
                 other => panic!("{other:?}"),
             })
             .collect();
-        assert_eq!(olds, ["never", "10000", "0"]);
+        assert_eq!(olds, ["67584", "never", "10000", "0"]);
     }
 
     #[test]
@@ -123,7 +128,7 @@ mod tests {
         let fake = fake("thp-old", "always madvise [never]");
         let (did, ledger, _) = run(&fake);
         assert_eq!(did[0], "set THP to madvise for 2M");
-        assert_eq!(ledger.len(), 3);
+        assert_eq!(ledger.len(), 4);
     }
 
     #[test]
