@@ -86,7 +86,7 @@ impl Side {
 }
 
 /// What a check came to on one side.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Compared {
     /// The verdict.
     pub verdict: Kind,

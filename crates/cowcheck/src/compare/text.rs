@@ -1,10 +1,11 @@
 //! A comparison as text, for people.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use cowcheck_model::verdict::Kind;
 
-use super::comparison::{Change, Comparison, Group, MatchedBy, Side};
+use super::comparison::{Change, Compared, Comparison, Group, MatchedBy, Side};
 
 /// How many names of a group are listed before it says how many more there are.
 const MAX_NAMES: usize = 10;
@@ -37,7 +38,9 @@ impl fmt::Display for Comparison {
         }
         if !self.changed.is_empty() {
             writeln!(f, "\n{} changed:", self.changed.len())?;
-            self.changed.iter().try_for_each(|change| told(f, change))?;
+            let mut kinds = alike(&self.changed);
+            kinds.sort_by_key(|changes| !(is_bad(changes[0].b.verdict) || is_bad(changes[0].a.verdict)));
+            kinds.iter().try_for_each(|changes| told(f, changes))?;
         }
         if !self.explained.is_empty() {
             writeln!(f, "\n{} untested on both sides, in different words; no difference:", self.explained.len())?;
@@ -94,36 +97,51 @@ fn name(change: &Change) -> String {
     }
 }
 
-fn told(f: &mut fmt::Formatter<'_>, change: &Change) -> fmt::Result {
-    writeln!(f, "  {} -> {}: {}", change.a.verdict.word(), change.b.verdict.word(), name(change))?;
-    for (letter, side) in [("a", &change.a), ("b", &change.b)] {
-        if !side.reason.is_empty() {
-            writeln!(f, "      {letter}: {}", side.reason)?;
-        }
+/// Those with the same verdicts for the same reasons, in the order of the first of each.
+fn alike(changes: &[Change]) -> Vec<Vec<&Change>> {
+    let mut kinds: Vec<Vec<&Change>> = Vec::new();
+    let mut known: HashMap<(&Compared, &Compared), usize> = HashMap::new();
+    for change in changes {
+        let index = *known.entry((&change.a, &change.b)).or_insert_with(|| {
+            kinds.push(Vec::new());
+            kinds.len() - 1
+        });
+        kinds[index].push(change);
     }
-    Ok(())
+    kinds
 }
 
-/// Those with the same words and reasons on both sides are told once.
-fn explained(f: &mut fmt::Formatter<'_>, changes: &[Change]) -> fmt::Result {
-    let mut kinds: Vec<(&Change, usize)> = Vec::new();
-    for change in changes {
-        match kinds.iter().position(|(first, _)| first.a == change.a && first.b == change.b) {
-            Some(index) => kinds[index].1 += 1,
-            None if kinds.len() < MAX_NAMES => kinds.push((change, 1)),
-            None => {}
+/// Verdicts that someone must look at.
+fn is_bad(kind: Kind) -> bool {
+    matches!(kind, Kind::Fail | Kind::Timeout | Kind::Crash)
+}
+
+/// Verdicts and reasons once, then every name.
+fn told(f: &mut fmt::Formatter<'_>, changes: &[&Change]) -> fmt::Result {
+    let first = changes[0];
+    writeln!(f, "  {} {} -> {}", changes.len(), first.a.verdict.word(), first.b.verdict.word())?;
+    for (letter, side) in [("a", &first.a), ("b", &first.b)] {
+        if !side.reason.is_empty() {
+            writeln!(f, "    {letter}: {}", side.reason)?;
         }
     }
-    let told: usize = kinds.iter().map(|(_, count)| count).sum();
-    for (change, count) in kinds {
-        let side = |side: &super::Compared| match side.reason.as_str() {
+    changes.iter().try_for_each(|change| writeln!(f, "      {}", name(change)))
+}
+
+/// Verdicts and reasons with a count and an example.
+fn explained(f: &mut fmt::Formatter<'_>, changes: &[Change]) -> fmt::Result {
+    let kinds = alike(changes);
+    for changes in kinds.iter().take(MAX_NAMES) {
+        let side = |side: &Compared| match side.reason.as_str() {
             "" => side.verdict.word().to_owned(),
             reason => format!("{} ({reason})", side.verdict.word()),
         };
-        writeln!(f, "  {count}: a {}, b {}; as {}", side(&change.a), side(&change.b), change.name)?;
+        let first = changes[0];
+        writeln!(f, "  {}: a {}, b {}; as {}", changes.len(), side(&first.a), side(&first.b), first.name)?;
     }
-    if told < changes.len() {
-        writeln!(f, "  and {} with other reasons", changes.len() - told)?;
+    let more: usize = kinds.iter().skip(MAX_NAMES).map(Vec::len).sum();
+    if more > 0 {
+        writeln!(f, "  and {more} with other reasons")?;
     }
     Ok(())
 }
