@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use crate::contract::{Rule, World};
+use crate::contract::{Origin, Rule, World};
 use crate::errno::signal_name;
 use crate::pages::{Run, list};
 use crate::scenario::Scenario;
@@ -148,10 +148,28 @@ impl<'a> Judge<'a> {
         self.world.apply(number, step, transferred);
     }
 
+    /// Is this a read of a hugetlb page that has been there since before the reader was, with nobody else
+    /// writing? Then no copy is made and no free page is needed, so SIGBUS has no excuse. (Where a
+    /// write finds no free page for its copy, the kernel takes the page away from the other sharers:
+    /// Documentation/mm/hugetlbfs_reserv.rst.)
+    fn needs_no_copy(&self, number: u32, step: &Step, page: Option<u32>) -> bool {
+        let born = self.world.parent(step.actor).map_or(0, |(_, fork)| fork);
+        let has_content = page
+            .and_then(|page| self.world.allowed(step.actor, page))
+            .is_some_and(|allowed| !allowed.contains(&Origin::Zero));
+        let mut since = self.scenario.numbered().filter(|(other, _)| (born..number).contains(other));
+        self.scenario.memory.kind.is_hugetlb()
+            && matches!(step.op, Op::Read(_) | Op::Touch(_))
+            && has_content
+            && !since.any(|(_, other)| {
+                other.actor != step.actor && matches!(other.op, Op::Write(_) | Op::WriteVia(..) | Op::Pin(..))
+            })
+    }
+
     /// An access got a signal that was not due.
     fn signal(&mut self, number: u32, step: &Step, signal: i32, page: Option<u32>) {
         let memory = self.scenario.memory;
-        if signal == SIGBUS {
+        if signal == SIGBUS && !self.needs_no_copy(number, step, page) {
             let why = match () {
                 () if memory.kind.is_hugetlb() => "no hugetlb page was free for the copy",
                 () if memory.kind.has_file() => "the file system is full, or the file was cut",

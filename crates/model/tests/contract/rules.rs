@@ -295,6 +295,19 @@ mod integrity {
         let found = fails(&good(ANON, COLLAPSE).with(segv), Rule::Integrity, 4, "3");
         assert_eq!(found.seen, "SIGSEGV");
     }
+
+    #[test]
+    fn a_hugetlb_page_that_needs_no_copy_is_there_to_be_read() {
+        let bus = |trace: &mut cowcheck_model::trace::Trace| {
+            trace.record(3).result = StepResult::Signal { signal: 7, page: Some(0) };
+        };
+        // Seen on Linux 6.18 with pages of 1 GiB: fork() had not given the child the mapping.
+        fails(&good("hugetlb 32K", "A write all;A fork B;B read all").with(bus), Rule::Integrity, 3, "0");
+        // The same where the read is the first access: a page must be found for it.
+        let verdict =
+            cowcheck_model::checker::judge(&good("hugetlb 32K", "A touch page 1;A fork B;B read page 0").with(bus));
+        assert_eq!(verdict.kind(), cowcheck_model::verdict::Kind::Inconclusive, "{verdict:?}");
+    }
 }
 
 mod markers {
