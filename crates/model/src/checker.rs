@@ -9,7 +9,7 @@ use crate::contract::{Origin, Rule, World};
 use crate::errno::signal_name;
 use crate::pages::{Run, list};
 use crate::scenario::Scenario;
-use crate::step::{Actor, Advice, Op, Pin, Step};
+use crate::step::{Access, Actor, Advice, Op, Pin, Step};
 use crate::trace::{End, Record, StepResult, Trace};
 use crate::verdict::{Verdict, Violation};
 
@@ -162,7 +162,8 @@ impl<'a> Judge<'a> {
             && matches!(step.op, Op::Read(_) | Op::Touch(_))
             && has_content
             && !since.any(|(_, other)| {
-                other.actor != step.actor && matches!(other.op, Op::Write(_) | Op::WriteVia(..) | Op::Pin(..))
+                other.actor != step.actor
+                    && matches!(other.op, Op::Write(_) | Op::WriteVia(..) | Op::Pin(..) | Op::Probe(Access::Write, _))
             })
     }
 

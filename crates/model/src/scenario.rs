@@ -55,7 +55,7 @@ impl Scenario {
         if !page_size.is_power_of_two() {
             return memory(format!("page size {page_size}: expected a power of two"));
         }
-        if self.memory.count == 0 || self.memory.size == 0 || self.memory.size % u64::from(page_size) != 0 {
+        if self.memory.count == 0 || self.memory.size == 0 || !self.memory.size.is_multiple_of(u64::from(page_size)) {
             return memory(format!(
                 "memory {}: expected one or more pieces whose size is a multiple of the page size, {page_size} bytes",
                 self.memory

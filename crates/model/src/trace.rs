@@ -362,10 +362,10 @@ impl Trace {
         if text.len() > MAX_JSON {
             return Err(TraceError::Records(format!("{} bytes, expected at most {MAX_JSON}", text.len())));
         }
-        if let Ok(Version { cowcheck_trace }) = serde_json::from_str(text) {
-            if cowcheck_trace > u64::from(VERSION) {
-                return Err(TraceError::Newer { found: cowcheck_trace });
-            }
+        if let Ok(Version { cowcheck_trace }) = serde_json::from_str(text)
+            && cowcheck_trace > u64::from(VERSION)
+        {
+            return Err(TraceError::Newer { found: cowcheck_trace });
         }
         let trace: Trace = serde_json::from_str(text).map_err(|error| {
             let (line, column) = (error.line().max(1), error.column().max(1));

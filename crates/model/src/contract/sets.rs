@@ -49,10 +49,10 @@ impl Sets {
         if set == other {
             return set;
         }
-        if let Some((a, b, id)) = self.last {
-            if (a, b) == (set, other) {
-                return id;
-            }
+        if let Some((a, b, id)) = self.last
+            && (a, b) == (set, other)
+        {
+            return id;
         }
         let id = match self.unions.get(&(set, other)) {
             Some(id) => *id,

@@ -223,10 +223,8 @@ impl World {
     /// cannot come back.
     pub fn seen_zero(&mut self, actor: Actor, page: u32) {
         let zero = self.sets.only(Origin::Zero);
-        if let Some(cell) = self.cell_mut(actor, page) {
-            if cell.own {
-                cell.set = zero;
-            }
+        if let Some(cell) = self.cell_mut(actor, page).filter(|cell| cell.own) {
+            cell.set = zero;
         }
     }
 

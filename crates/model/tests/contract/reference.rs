@@ -370,11 +370,9 @@ impl Kernel {
                 self.pte(actor, *page).soft_dirty = false;
             }
         }
-        if let (Advice::DontNeed, true, Some(last)) = (advice, self.has(Bug::DontNeedTakesNeighbour), pages.last()) {
-            if last + 1 < self.pages {
-                let pte = self.pte(actor, last + 1);
-                pte.place = Place::Backing;
-            }
+        let last = pages.last().filter(|last| *last + 1 < self.pages);
+        if let (Advice::DontNeed, true, Some(last)) = (advice, self.has(Bug::DontNeedTakesNeighbour), last) {
+            self.pte(actor, last + 1).place = Place::Backing;
         }
         StepResult::Ok
     }
