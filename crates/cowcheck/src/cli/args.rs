@@ -43,7 +43,18 @@ pub enum Command {
         after_help = "Examples:\n  cowcheck run --format json > ours.jsonl\n  ./cow > theirs.tap\n  cowcheck compare theirs.tap ours.jsonl"
     )]
     Compare(CompareArgs),
+    /// Run another program with everything set up that `run --provide` sets up; needs root
+    #[command(after_help = PROVIDE_HELP)]
+    Provide(ProvideArgs),
 }
+
+const PROVIDE_HELP: &str = "\
+Examples:
+  sudo cowcheck provide -- ./cow
+  sudo cowcheck provide -- sh -c './cow > theirs.tap; cowcheck run --output json=ours.jsonl'
+
+Exit code: the command's; 125 if cowcheck itself failed (could not set up or put back), 126 if the
+command cannot be run, 127 if there is no such command.";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -226,4 +237,15 @@ pub struct CompareArgs {
     /// How to print it
     #[arg(long, value_enum, default_value_t = TextOrJson::Text)]
     pub format: TextOrJson,
+}
+
+/// `provide`
+#[derive(Debug, clap::Args)]
+pub struct ProvideArgs {
+    /// Set up enough for so many checks at once [default: one for each core]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub jobs: Option<u16>,
+    /// The command and its arguments
+    #[arg(required = true, last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
 }

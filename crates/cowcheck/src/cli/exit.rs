@@ -16,6 +16,8 @@ pub enum Code {
     CouldNotTest,
     /// With `--format kselftest`: the kernel's own codes, 0 pass, 1 fail, 4 skip.
     Kselftest(u8),
+    /// `provide`: that of the command, or 125 to 127.
+    Command(u8),
 }
 
 /// For `--help`.
@@ -35,7 +37,7 @@ impl From<Code> for ExitCode {
             Code::Failure => 1,
             Code::Usage => 2,
             Code::CouldNotTest => 3,
-            Code::Kselftest(code) => code,
+            Code::Kselftest(code) | Code::Command(code) => code,
         })
     }
 }

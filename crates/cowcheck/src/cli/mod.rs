@@ -8,6 +8,7 @@ pub mod files;
 pub mod judge;
 pub mod list;
 pub mod outputs;
+pub mod provide;
 pub mod replay;
 pub mod run;
 pub mod select;
@@ -35,6 +36,7 @@ pub fn main() -> Code {
         Command::Show(args) => show::main(&args),
         Command::Judge(args) => judge::main(&args),
         Command::Compare(args) => compare::main(&args),
+        Command::Provide(args) => Ok(provide::main(&args)),
     };
     result.unwrap_or_else(|error| {
         if broken_pipe(&error) {

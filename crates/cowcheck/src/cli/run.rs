@@ -122,7 +122,7 @@ fn free_hugetlb(machine: &Machine) -> BTreeMap<u64, u64> {
 
 /// Ctrl-C and its like ask for an orderly end; the second one ends the program at once, and the
 /// guard cleans up.
-fn catch_signals() -> anyhow::Result<Arc<AtomicBool>> {
+pub fn catch_signals() -> anyhow::Result<Arc<AtomicBool>> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
