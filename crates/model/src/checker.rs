@@ -115,6 +115,7 @@ impl<'a> Judge<'a> {
             }
             StepResult::Skipped(_) => self.not_done(number, step, &record.result),
             StepResult::Signal { signal, page } => {
+                self.saw(number, step, record, page.unwrap_or(0));
                 self.signal(number, step, *signal, *page);
                 if may_be_done_in_part(&step.op) {
                     return Next::Stop;
@@ -136,16 +137,31 @@ impl<'a> Judge<'a> {
     }
 
     fn done(&mut self, number: u32, step: &Step, record: &Record, transferred: Option<u32>) {
-        let actor = step.actor;
         // What a reader may see is what was allowed before the step: reading a pipe empties it.
+        self.saw(number, step, record, u32::MAX);
+        self.world.apply(number, step, transferred);
+    }
+
+    /// What the step saw of the pages below `end`, where it came to a halt: is that right?
+    fn saw(&mut self, number: u32, step: &Step, record: &Record, end: u32) {
+        let actor = step.actor;
+        let below = |runs: Vec<Run>| -> Vec<Run> {
+            let cut = |run: Run| Run { count: run.count.min(end.saturating_sub(run.first)), ..run };
+            runs.into_iter().map(cut).filter(|run| run.count > 0).collect()
+        };
         match &step.op {
-            Op::Read(range) => self.seen(number, step, View::Own(actor), &self.world.runs(range), &record.seen),
-            Op::ReadBacking(range) => self.seen(number, step, View::Backing, &self.world.runs(range), &record.seen),
-            Op::ReadVia(pin) => self.seen(number, step, View::Via(*pin), &self.world.pinned(*pin), &record.seen),
-            Op::Probe(access, range) => self.probed(number, step, *access, &self.world.runs(range), &record.seen),
+            Op::Read(range) => self.seen(number, step, View::Own(actor), &below(self.world.runs(range)), &record.seen),
+            Op::ReadBacking(range) => {
+                self.seen(number, step, View::Backing, &below(self.world.runs(range)), &record.seen);
+            }
+            Op::ReadVia(pin) => {
+                self.seen(number, step, View::Via(*pin), &below(self.world.pinned(*pin)), &record.seen);
+            }
+            Op::Probe(access, range) => {
+                self.probed(number, step, *access, &below(self.world.runs(range)), &record.seen);
+            }
             _ => {}
         }
-        self.world.apply(number, step, transferred);
     }
 
     /// Is this a read of a hugetlb page that has been there since before the reader was, with nobody else

@@ -297,6 +297,16 @@ mod integrity {
     }
 
     #[test]
+    fn what_was_read_before_the_signal_is_judged() {
+        let trace = good("hugetlb 32K", "A write all;A fork B;A write all;B read all").with(|trace| {
+            trace.record(4).result = StepResult::Signal { signal: 7, page: Some(4) };
+            trace.record(4).seen[0].pages.count = 4;
+        });
+        assert_inconclusive(trace.clone());
+        fails(&trace.saw(4, "1", "A@3 of page 1"), Rule::Isolation, 4, "1");
+    }
+
+    #[test]
     fn a_hugetlb_page_that_needs_no_copy_is_there_to_be_read() {
         let bus = |trace: &mut cowcheck_model::trace::Trace| {
             trace.record(3).result = StepResult::Signal { signal: 7, page: Some(0) };
