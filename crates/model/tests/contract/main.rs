@@ -10,4 +10,5 @@ mod reference;
 mod robust;
 mod rules;
 mod strategies;
+mod validity;
 mod verdicts;
