@@ -7,7 +7,6 @@ use std::rc::Rc;
 
 use super::args::{Format, Running};
 use super::exit::Usage;
-use super::run::cannot_write;
 use crate::report::Sink;
 use crate::report::event::Event;
 use crate::report::fan::Fan;
@@ -38,7 +37,8 @@ impl Outputs {
             format => fan.add("standard output", sink(format, io::stdout(), terminal_options(args))),
         }
         for (format, path) in &args.output {
-            let file = File::create(path).map_err(|error| cannot_write(path, &error))?;
+            let file =
+                File::create(path).map_err(|error| Usage(format!("{}: cannot be written: {error}", path.display())))?;
             let plain = terminal::Options { verbose: args.verbose, ..terminal::Options::default() };
             fan.add(path.display().to_string(), sink(*format, LineWriter::new(file), plain));
         }

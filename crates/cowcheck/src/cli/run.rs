@@ -1,7 +1,6 @@
 //! `cowcheck run`, and what `replay` shares with it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -142,9 +141,4 @@ pub fn code(summary: &Summary) -> Code {
         () if untested > 0 || summary.stopped.is_some() || of(Kind::Pass) + of(Kind::Xfail) == 0 => Code::CouldNotTest,
         () => Code::Success,
     }
-}
-
-/// For `--output FORMAT=FILE` that names a file twice, or one that cannot be made.
-pub fn cannot_write(file: &PathBuf, error: &std::io::Error) -> Usage {
-    Usage(format!("{}: cannot be written: {error}", file.display()))
 }

@@ -9,6 +9,7 @@
 use cowcheck_model::memory::{Memory, MemoryKind, Size};
 use cowcheck_model::pages::{Range, Run};
 use cowcheck_model::scenario::Scenario;
+use cowcheck_model::step::PinKind;
 use cowcheck_model::text;
 
 use super::Sizes;
@@ -23,13 +24,32 @@ const HUGETLB_SPLICE: &str =
     "hugetlb pages reached by vmsplice(2) are reused on a write fault (CVE-2020-29374, never fixed for hugetlb)";
 
 /// What is done, as lines of the language. `S` stands for the subject, `P` for as much of it as a
-/// pipe takes.
+/// pipe takes, `PIN` for a read-only pin: fast where the kind's name says so.
 struct Kind {
     name: &'static str,
     description: &'static str,
     tags: &'static [&'static str],
     lines: &'static [&'static str],
 }
+
+// What slow and fast pins have in common.
+
+const PIN_SHARED: &[&str] = &["A fork B", "A PIN p0 S", "A write S", "A read via p0", "B read all", "A read all"];
+
+const PIN_PREVIOUSLY_SHARED: &[&str] =
+    &["A fork B", "B exit", "A PIN p0 S", "A write S", "A read via p0", "A read all"];
+
+const PIN_EXCLUSIVE: &[&str] = &[
+    "A mprotect S ro",
+    "A clear-soft-dirty # keeps the next mprotect from mapping the pages writable at once",
+    "A mprotect S rw",
+    "A PIN p0 S",
+    "A write S",
+    "A read via p0",
+    "A read all",
+];
+
+const PIN_FILE: &[&str] = &["A PIN p0 all", "A write all", "A read via p0", "A read backing all", "A read all"];
 
 const ANONYMOUS: [Kind; 14] = [
     Kind {
@@ -119,53 +139,37 @@ const ANONYMOUS: [Kind; 14] = [
         name: "ro-pin-shared",
         description: "R/O GUP pin on R/O-mapped shared page",
         tags: &["gup"],
-        lines: &["A fork B", "A pin ro p0 S", "A write S", "A read via p0", "B read all", "A read all"],
+        lines: PIN_SHARED,
     },
     Kind {
         name: "ro-pin-fast-shared",
         description: "R/O GUP-fast pin on R/O-mapped shared page",
         tags: &["gup"],
-        lines: &["A fork B", "A pin ro fast p0 S", "A write S", "A read via p0", "B read all", "A read all"],
+        lines: PIN_SHARED,
     },
     Kind {
         name: "ro-pin-previously-shared",
         description: "R/O GUP pin on R/O-mapped previously-shared page",
         tags: &["gup"],
-        lines: &["A fork B", "B exit", "A pin ro p0 S", "A write S", "A read via p0", "A read all"],
+        lines: PIN_PREVIOUSLY_SHARED,
     },
     Kind {
         name: "ro-pin-fast-previously-shared",
         description: "R/O GUP-fast pin on R/O-mapped previously-shared page",
         tags: &["gup"],
-        lines: &["A fork B", "B exit", "A pin ro fast p0 S", "A write S", "A read via p0", "A read all"],
+        lines: PIN_PREVIOUSLY_SHARED,
     },
     Kind {
         name: "ro-pin-exclusive",
         description: "R/O GUP pin on R/O-mapped exclusive page",
         tags: &["gup", "mprotect"],
-        lines: &[
-            "A mprotect S ro",
-            "A clear-soft-dirty # keeps the next mprotect from mapping the pages writable at once",
-            "A mprotect S rw",
-            "A pin ro p0 S",
-            "A write S",
-            "A read via p0",
-            "A read all",
-        ],
+        lines: PIN_EXCLUSIVE,
     },
     Kind {
         name: "ro-pin-fast-exclusive",
         description: "R/O GUP-fast pin on R/O-mapped exclusive page",
         tags: &["gup", "mprotect"],
-        lines: &[
-            "A mprotect S ro",
-            "A clear-soft-dirty # keeps the next mprotect from mapping the pages writable at once",
-            "A mprotect S rw",
-            "A pin ro fast p0 S",
-            "A write S",
-            "A read via p0",
-            "A read all",
-        ],
+        lines: PIN_EXCLUSIVE,
     },
 ];
 
@@ -244,18 +248,8 @@ const NOT_ANONYMOUS: [Kind; 3] = [
         tags: &[],
         lines: &["A read backing all", "A write all", "A read backing all", "A read all"],
     },
-    Kind {
-        name: "file-ro-pin",
-        description: "R/O longterm GUP pin",
-        tags: &["gup"],
-        lines: &["A pin ro p0 all", "A write all", "A read via p0", "A read backing all", "A read all"],
-    },
-    Kind {
-        name: "file-ro-pin-fast",
-        description: "R/O longterm GUP-fast pin",
-        tags: &["gup"],
-        lines: &["A pin ro fast p0 all", "A write all", "A read via p0", "A read backing all", "A read all"],
-    },
+    Kind { name: "file-ro-pin", description: "R/O longterm GUP pin", tags: &["gup"], lines: PIN_FILE },
+    Kind { name: "file-ro-pin-fast", description: "R/O longterm GUP-fast pin", tags: &["gup"], lines: PIN_FILE },
 ];
 
 /// What a kind is done to: memory brought into a certain state.
@@ -474,6 +468,9 @@ fn scenario(kind: &Kind, subject: &Subject) -> Scenario {
         let words = code.split_whitespace().map(|word| match word {
             "S" => subject.range.to_string(),
             "P" => spliced.to_string(),
+            "PIN" => {
+                if kind.name.contains("-fast") { PinKind::ReadOnlyFast } else { PinKind::ReadOnly }.words().to_owned()
+            }
             word => word.to_owned(),
         });
         let code = words.collect::<Vec<_>>().join(" ");
