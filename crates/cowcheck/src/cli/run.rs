@@ -15,7 +15,7 @@ use crate::provide::guard;
 use crate::provide::machine::Machine;
 use crate::provide::needs::Needs;
 use crate::provide::roots::Roots;
-use crate::provide::{Provided, Wanted};
+use crate::provide::{self, Provided, Wanted};
 use crate::report::event::Start;
 use crate::run::{self, Entry, Options, Setup, Summary};
 use crate::suite::check::Check;
@@ -36,11 +36,8 @@ pub fn checks_on_this_machine(checks: Vec<Check>, args: &Running) -> anyhow::Res
     let mut outputs = Outputs::open(args)?;
     let interrupted = catch_signals()?;
     let roots = Roots::default();
-    let mut notes: Vec<String> = guard::recover(&roots.run)
-        .put_back
-        .iter()
-        .map(|what| format!("put back what a killed cowcheck had left: {what}"))
-        .collect();
+    let mut notes = put_back_leftovers(&roots);
+    provide::raise_memlock();
     let mut machine = look(&roots);
     let jobs = args.jobs.map_or(machine.cores, usize::from).max(1);
     let needs: Vec<Needs> = checks.iter().map(|check| Needs::of(&check.scenario, machine.page_size)).collect();
@@ -76,6 +73,14 @@ pub fn checks_on_this_machine(checks: Vec<Check>, args: &Running) -> anyhow::Res
         Format::Kselftest => Code::Kselftest(outputs.kselftest_exit_code()),
         _ => code(&summary),
     })
+}
+
+/// What a cowcheck left that was killed together with its guard.
+fn put_back_leftovers(roots: &Roots) -> Vec<String> {
+    let restored = guard::recover(&roots.run);
+    let done = restored.put_back.iter().map(|what| format!("put back what a killed cowcheck had left: {what}"));
+    let stuck = restored.stuck.iter().map(|stuck| format!("a killed cowcheck had left behind: {stuck}"));
+    done.chain(stuck).collect()
 }
 
 /// What this machine has.
