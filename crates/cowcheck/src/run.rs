@@ -12,7 +12,7 @@ use cowcheck_model::trace::{StepResult, Trace};
 use cowcheck_model::verdict::{Kind, Verdict};
 
 use crate::executor::fault::Fault;
-use crate::executor::pool::{self, Job, News, Wish};
+use crate::executor::pool::{self, Job, Lost, News, Wish};
 use crate::executor::request::{Request, Response};
 use crate::report::Sink;
 use crate::report::event::{Counts, Event, Outcome, Planned, Start};
@@ -118,7 +118,7 @@ pub fn run(
             None => {}
         }
         if teller.stopped.is_some() || teller.error.is_some() { Wish::Stop } else { Wish::Continue }
-    })?;
+    });
     let Teller { counts, stopped, error, sink, .. } = teller;
     if let Some(error) = error {
         return Err(error);
@@ -168,13 +168,16 @@ impl Teller<'_> {
         self.stopped.get_or_insert_with(|| why.to_owned());
     }
 
-    fn done(&mut self, index: usize, result: Result<Response, String>) {
+    fn done(&mut self, index: usize, result: Result<Response, Lost>) {
         let check = &self.entries[index % self.entries.len()].check;
         let (trace, attempts) = match result {
             Ok(mut response) if !response.traces.is_empty() => (response.traces.remove(0), response.attempts),
             other => {
-                let reason = other.err().unwrap_or_else(|| "the worker gave no trace".to_owned());
-                let verdict = Verdict::Crash { reason };
+                let verdict = match other {
+                    Err(Lost::NotStarted(reason)) => Verdict::Inconclusive { reason },
+                    Err(Lost::Died(reason)) => Verdict::Crash { reason },
+                    Ok(_) => Verdict::Crash { reason: "the worker gave no trace".to_owned() },
+                };
                 self.outcome(Outcome { index, verdict, micros: 0, notes: vec![], explanation: None, trace: None });
                 return;
             }

@@ -1,6 +1,7 @@
 //! Processes: fork, death, and who is told of it.
 
 use std::io;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use libc::c_int;
@@ -93,10 +94,10 @@ pub fn send(pid: i32, signal: i32) {
     unsafe { libc::kill(pid, signal) };
 }
 
-/// Makes this process the leader of a process group of its own.
-pub fn own_group() {
+/// Makes a process, this one (0) or a child, the leader of a process group of its own.
+pub fn own_group(pid: i32) {
     // SAFETY: setpgid(2) has no memory effect.
-    unsafe { libc::setpgid(0, 0) };
+    unsafe { libc::setpgid(pid, pid) };
 }
 
 /// This process gets SIGKILL when its parent dies (PR_SET_PDEATHSIG). `parent` is who that should
@@ -109,6 +110,47 @@ pub fn die_with(parent: i32) {
     };
     if orphan {
         exit_now(1);
+    }
+}
+
+/// This process exits when its family's worker dies, whatever it is doing just then. `parent` is
+/// who forked it.
+///
+/// Being told of the parent's death does not suffice: a parent may exit and leave its children to the
+/// worker, which adopts them ([`adopt_orphans`]). So this is a handler that looks who the parent is
+/// now. It needs no memory of this process to be readable but its own code.
+pub fn die_without(worker: i32, parent: i32) -> io::Result<()> {
+    static WORKER: AtomicI32 = AtomicI32::new(0);
+    extern "C" fn orphaned(_: c_int) {
+        // SAFETY: getppid(2) and _exit(2) are async-signal-safe and have no memory effect.
+        unsafe {
+            if libc::getppid() != WORKER.load(Ordering::Relaxed) {
+                libc::_exit(1);
+            }
+        }
+    }
+    WORKER.store(worker, Ordering::Relaxed);
+    // SAFETY: sigaction is plain data for which zeroes are valid.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = orphaned as *const () as usize;
+    action.sa_flags = libc::SA_RESTART;
+    // SAFETY: the handler calls async-signal-safe functions only.
+    crate::check(unsafe { libc::sigaction(libc::SIGUSR1, &action, std::ptr::null_mut()) })?;
+    // SAFETY: prctl(2) with these arguments has no memory effect.
+    crate::check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGUSR1) })?;
+    // SAFETY: getppid(2) has no memory effect.
+    let now = unsafe { libc::getppid() };
+    if now != parent && now != worker {
+        exit_now(1);
+    }
+    Ok(())
+}
+
+/// What this process is called in ps and top (PR_SET_NAME), at most 15 bytes.
+pub fn call(name: &str) {
+    if let Ok(name) = std::ffi::CString::new(name) {
+        // SAFETY: prctl(2) reads the string, which ends with a zero.
+        unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
     }
 }
 

@@ -149,8 +149,12 @@ impl Member<'_> {
 
     fn fork(&mut self, number: u32, child: Actor) {
         let mut record = Record::ok(number);
+        let me = process::id();
         match process::fork() {
             Ok(Fork::Child) => {
+                // An error leaves the worker's kill, which comes unless the worker itself is killed.
+                let _ = process::die_without(self.plan.worker, me);
+                process::call(&format!("cow-{child}"));
                 self.me = child;
                 self.children.clear();
                 self.begun = false;

@@ -6,8 +6,9 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use super::request::{Request, Response};
@@ -17,6 +18,10 @@ pub const WORKER_ARG: &str = "__worker";
 
 /// How much longer than its time limits a worker may take before it is given up.
 const GRACE: Duration = Duration::from_secs(20);
+
+/// How long a worker may take to end once it was told to, or was killed: longer than it waits itself for
+/// a family that it has killed.
+const DYING: Duration = Duration::from_secs(7);
 
 /// The kernel, as uname(2) has it.
 pub fn kernel_name() -> String {
@@ -37,13 +42,22 @@ pub struct Job {
     pub cost: u64,
 }
 
+/// Why there is no response to a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lost {
+    /// It was never run: no worker could be started, for this reason.
+    NotStarted(String),
+    /// Its worker died or had to be killed, as this tells.
+    Died(String),
+}
+
 /// What happens to a job.
 #[derive(Debug)]
 pub enum News {
-    /// A worker has it.
+    /// It is given to a worker.
     Begun(usize),
-    /// It is done; or its worker died, for this reason.
-    Done(usize, Result<Response, String>),
+    /// It is done.
+    Done(usize, Result<Response, Lost>),
 }
 
 /// What the caller wants after some news.
@@ -51,7 +65,7 @@ pub enum News {
 pub enum Wish {
     /// Go on.
     Continue,
-    /// Begin nothing new, and kill what runs.
+    /// Begin nothing new, and end what runs.
     Stop,
 }
 
@@ -63,7 +77,7 @@ pub fn run(
     width: usize,
     mut free: BTreeMap<u64, u64>,
     mut told: impl FnMut(Option<News>) -> Wish,
-) -> io::Result<Vec<usize>> {
+) -> Vec<usize> {
     let mut waiting = jobs;
     // The queue is taken from its end.
     waiting.sort_by_key(|job| (job.cost, std::cmp::Reverse(job.index)));
@@ -80,30 +94,52 @@ pub fn run(
                     free.entry(size).and_modify(|free| *free -= pages);
                 }
                 stopped |= told(Some(News::Begun(job.index))) == Wish::Stop;
-                seat.begin(job)?;
+                let index = job.index;
+                if let Err(error) = seat.begin(job) {
+                    let lost = Lost::NotStarted(format!("no worker process could be started: {error}"));
+                    give_back(seat.job.take().as_ref(), &mut free);
+                    seat.replace();
+                    stopped |= told(Some(News::Done(index, Err(lost)))) == Wish::Stop;
+                }
             }
         }
-        if stopped || seats.iter().all(|seat| seat.job.is_none()) {
+        let is_idle = seats.iter().all(|seat| seat.job.is_none());
+        if stopped || (is_idle && !waiting.iter().any(|job| fits(job, &free))) {
             let mut left: Vec<usize> = waiting.iter().map(|job| job.index).collect();
             left.extend(seats.iter().filter_map(|seat| seat.job.as_ref()).map(|job| job.index));
-            return Ok(left);
+            // All at once, before each is waited for.
+            seats.iter_mut().for_each(Seat::dismiss);
+            return left;
         }
-        match receive(&news) {
-            Some((number, generation, result)) => {
-                let Some(job) = seats[number].end(generation) else { continue };
-                if let Some((size, pages)) = job.hugetlb {
-                    free.entry(size).and_modify(|free| *free += pages);
-                }
-                if result.as_ref().map_or(true, |response| response.spent) {
-                    seats[number].replace();
-                }
-                stopped |= told(Some(News::Done(job.index, result))) == Wish::Stop;
-            }
-            None => {
-                stopped |= told(None) == Wish::Stop;
-                seats.iter_mut().for_each(Seat::look);
-            }
+        let received = receive(&news);
+        if received.is_none() {
+            stopped |= told(None) == Wish::Stop;
         }
+        let given_up = seats.iter_mut().filter_map(|seat| Some((seat.number, seat.generation, seat.look()?)));
+        for (number, generation, result) in received.into_iter().chain(given_up.collect::<Vec<_>>()) {
+            let seat = &mut seats[number];
+            let Some(job) = seat.end(generation) else { continue };
+            give_back(Some(&job), &mut free);
+            let result = match result {
+                Ok(response) => {
+                    if response.spent {
+                        seat.replace();
+                    }
+                    Ok(response)
+                }
+                Err(why) => Err(Lost::Died(match seat.replace() {
+                    Some(status) => format!("{why}: {status}"),
+                    None => why,
+                })),
+            };
+            stopped |= told(Some(News::Done(job.index, result))) == Wish::Stop;
+        }
+    }
+}
+
+fn give_back(job: Option<&Job>, free: &mut BTreeMap<u64, u64>) {
+    if let Some((size, pages)) = job.and_then(|job| job.hugetlb) {
+        free.entry(size).and_modify(|free| *free += pages);
     }
 }
 
@@ -112,13 +148,11 @@ fn fits(job: &Job, free: &BTreeMap<u64, u64>) -> bool {
 }
 
 fn receive(news: &Receiver<Message>) -> Option<Message> {
-    match news.recv_timeout(Duration::from_millis(100)) {
-        Ok(news) => Some(news),
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-    }
+    news.recv_timeout(Duration::from_millis(100)).ok()
 }
 
-/// What a reading thread says: which seat, which of its workers, and what that said.
+/// What a reading thread says: which seat, which of its workers, and what that said; or why it says
+/// no more.
 type Message = (usize, u32, Result<Response, String>);
 
 /// A place for one worker, and the thread that reads what it says.
@@ -129,6 +163,7 @@ struct Seat {
     news: Sender<Message>,
     worker: Option<Child>,
     job: Option<Job>,
+    /// When the worker is killed.
     deadline: Instant,
 }
 
@@ -144,7 +179,7 @@ impl Seat {
         self.deadline = Instant::now() + limit + GRACE;
         self.job = Some(job);
         if self.worker.is_none() {
-            self.worker = Some(self.start()?);
+            self.start()?;
         }
         let stdin = self.worker.as_mut().and_then(|worker| worker.stdin.as_mut());
         let written = stdin.map(|stdin| stdin.write_all(&line).and_then(|()| stdin.flush()));
@@ -155,13 +190,14 @@ impl Seat {
         Ok(())
     }
 
-    fn start(&self) -> io::Result<Child> {
+    fn start(&mut self) -> io::Result<()> {
         let mut command = Command::new("/proc/self/exe");
-        command.arg(WORKER_ARG).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut worker = command.spawn()?;
-        let stdout = worker.stdout.take().ok_or_else(|| io::Error::other("no pipe to the worker"))?;
+        // Its own group, so that Ctrl-C reaches this process only, which ends the run in order.
+        command.arg0("cowcheck").arg(WORKER_ARG).process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let worker = self.worker.insert(command.spawn()?);
+        let stdout = worker.stdout.take().ok_or_else(|| io::Error::other("no pipe to it"))?;
         let (number, generation, news) = (self.number, self.generation, self.news.clone());
-        std::thread::spawn(move || {
+        let listen = move || {
             let mut lines = BufReader::new(stdout).lines();
             loop {
                 let said = match lines.next() {
@@ -176,8 +212,8 @@ impl Seat {
                     break;
                 }
             }
-        });
-        Ok(worker)
+        };
+        std::thread::Builder::new().spawn(listen).map(drop)
     }
 
     /// The job that was running in the worker of that generation.
@@ -185,11 +221,12 @@ impl Seat {
         if generation == self.generation { self.job.take() } else { None }
     }
 
-    /// Kills a worker that is far over its time.
-    fn look(&mut self) {
-        if self.job.is_some() && Instant::now() >= self.deadline {
-            self.kill();
-        }
+    /// Kills a worker that is far over its time, and gives up one that does not even die.
+    fn look(&mut self) -> Option<Result<Response, String>> {
+        let over = Instant::now().checked_duration_since(self.deadline)?;
+        self.job.as_ref()?;
+        self.kill();
+        (over >= DYING).then(|| Err("the worker process could not be killed".to_owned()))
     }
 
     fn kill(&mut self) {
@@ -198,25 +235,43 @@ impl Seat {
         }
     }
 
-    /// The worker is no good any more.
-    fn replace(&mut self) {
+    /// The worker is no good any more. Tells how it ended.
+    fn replace(&mut self) -> Option<ExitStatus> {
         self.generation += 1;
-        self.kill();
-        if let Some(mut worker) = self.worker.take() {
-            let _ = worker.wait();
+        let mut worker = self.worker.take()?;
+        // One that is dead, or about to exit, tells more by itself.
+        let ended = wait(&mut worker, Duration::from_millis(100));
+        if ended.is_none() {
+            let _ = worker.kill();
+        }
+        ended.or_else(|| wait(&mut worker, DYING))
+    }
+
+    /// Tells the worker that nothing more will come: it ends its family and itself.
+    fn dismiss(&mut self) {
+        drop(self.worker.as_mut().and_then(|worker| worker.stdin.take()));
+    }
+}
+
+/// Waits for its end, at most so long.
+fn wait(worker: &mut Child, limit: Duration) -> Option<ExitStatus> {
+    let end = Instant::now() + limit;
+    loop {
+        match worker.try_wait() {
+            Ok(None) if Instant::now() < end => std::thread::sleep(Duration::from_millis(1)),
+            Ok(status) => return status,
+            Err(_) => return None,
         }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        match &self.job {
-            Some(_) => self.kill(),
-            // Its input ends, and so does it.
-            None => drop(self.worker.as_mut().and_then(|worker| worker.stdin.take())),
-        }
-        if let Some(mut worker) = self.worker.take() {
-            let _ = worker.wait();
+        self.dismiss();
+        let Some(mut worker) = self.worker.take() else { return };
+        if wait(&mut worker, DYING).is_none() {
+            let _ = worker.kill();
+            wait(&mut worker, DYING);
         }
     }
 }

@@ -14,6 +14,7 @@ use cowcheck_model::text;
 use cowcheck_model::trace::{End, Record, Trace, VERSION};
 use cowcheck_model::verdict::{Kind, Verdict};
 use cowcheck_sys::process::{self, Fork};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::family::{self, Plan};
 use super::kmsg::KernelLog;
@@ -35,6 +36,7 @@ fn is_inconclusive(response: &Response) -> bool {
 pub fn main() -> io::Result<()> {
     process::adopt_orphans()?;
     process::wake_on_child()?;
+    process::call("cow-worker");
     cowcheck_sys::probe::install()?;
     let mut worker = Worker {
         turns: Turns::new()?,
@@ -129,7 +131,11 @@ impl Worker {
             self.turns.reset(0);
             let a = match process::fork() {
                 Ok(Fork::Child) => become_a(&plan, &self.turns, left, self.nonce),
-                Ok(Fork::Parent(pid)) => pid,
+                Ok(Fork::Parent(pid)) => {
+                    // A does it, too. Whoever comes first, the group is there when it is to be killed.
+                    process::own_group(pid);
+                    pid
+                }
                 Err(error) => {
                     let end = End::Failed(format!("no process could be made: {error}"));
                     response.traces.push(self.trace(scenario, vec![], end, 0));
@@ -189,6 +195,11 @@ impl Worker {
                 return Over { end: None, a_gone: false, stuck: false };
             }
             self.reap_orphans(scenario, turn);
+            if nobody_listens() {
+                // Killed, or told to stop. Nobody wants the trace any more.
+                self.bury(a);
+                process::exit_now(1);
+            }
             let now = Instant::now();
             if now >= deadline {
                 let state = describe(self.turns.pid(whose));
@@ -245,6 +256,13 @@ impl Worker {
     }
 }
 
+/// Has the tool closed its end of standard input, or died?
+fn nobody_listens() -> bool {
+    let stdin = io::stdin();
+    let mut ends = [PollFd::new(&stdin, PollFlags::empty())];
+    poll(&mut ends, Some(&Timespec::default())).is_ok() && ends[0].revents().contains(PollFlags::HUP)
+}
+
 fn empty() -> Scenario {
     let memory = cowcheck_model::memory::Memory::new(cowcheck_model::memory::MemoryKind::Anon, 4096);
     Scenario { about: vec![], memory, steps: vec![] }
@@ -252,9 +270,12 @@ fn empty() -> Scenario {
 
 /// The child's side of the fork: actor A, for at most `runs` runs.
 fn become_a(plan: &Plan<'_>, turns: &Turns, runs: u32, mut nonce: u16) -> ! {
-    process::own_group();
+    process::own_group(0);
     process::die_with(plan.worker);
     process::prefer_oom();
+    process::call("cow-A");
+    // The pipe to the tool is the worker's: whoever else holds it open hides the worker's death.
+    let _ = rustix::stdio::dup2_stdout(io::stderr());
     turns.set_pid(Actor::A, process::id());
     for left in (0..runs).rev() {
         let run = turns.run();
