@@ -403,6 +403,14 @@ mod tests {
     }
 
     #[test]
+    fn what_broke_is_told_before_what_was_not_tested() {
+        let sides = [&[(1, "skip"), (2, "pass")], &[(1, "pass"), (2, "crash")]].map(|side| repeated(side));
+        let text = compare(&sides[0], &sides[1]).to_string();
+        assert!(text.find("1 pass -> crash") < text.find("1 skip -> pass"), "{text}");
+        assert!(text.contains("1 pass -> crash") && text.contains("      a/b/c (repeat 2)\n"), "{text}");
+    }
+
+    #[test]
     fn one_run_is_set_beside_every_repeat() {
         let found = compare(&repeated(&[(1, "pass")]), &repeated(&[(1, "pass"), (2, "crash")]));
         assert_eq!((found.matched, found.same, found.changed[0].repeat), (2, 1, 2));

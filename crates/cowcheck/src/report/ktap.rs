@@ -227,6 +227,24 @@ mod tests {
     }
 
     #[test]
+    fn a_repeat_begins_a_new_subtest_though_the_group_is_the_same() {
+        let text = written(|sink| {
+            let mut start = sample::start();
+            start.plan.truncate(1);
+            start.plan.push(Planned { repeat: 2, ..start.plan[0].clone() });
+            sink.event(Event::Start(&start)).unwrap();
+        });
+        assert!(text.ends_with("\n1..2\n"), "{text}");
+    }
+
+    #[test]
+    fn no_reason_holds_what_would_begin_a_directive() {
+        let reason = "B hung # SKIP\nin step 2".to_owned();
+        let line = result_of(&Verdict::Timeout { reason }).line(1, "x");
+        assert_eq!(line, "not ok 1 x # TIMEOUT B hung _ SKIP in step 2");
+    }
+
+    #[test]
     fn a_group_of_skips_is_a_skip() {
         let text = written(|sink| {
             let mut start = sample::start();

@@ -326,6 +326,13 @@ mod tests {
     }
 
     #[test]
+    fn rare_reasons_are_summed_up() {
+        let all: Vec<(String, usize)> = ["a", "b", "c", "d", "e", "f"].map(|reason| (reason.to_owned(), 2)).into();
+        assert_eq!(reasons(&all), "a (2), b (2), c (2), d (2), other reasons (4)");
+        assert_eq!(reasons(&all[..1]), "a");
+    }
+
+    #[test]
     fn times_are_told_in_fitting_units() {
         let all = [850, 12_345, 31_649_999, 125_000_000].map(duration);
         assert_eq!(all, ["850 µs", "12 ms", "31.6 s", "2 min 5 s"]);

@@ -111,6 +111,13 @@ fn tap_14_is_read() {
 }
 
 #[test]
+fn runs_one_after_the_other_are_each_complete() {
+    let text = "TAP version 13\n1..1\nok 1 a\nTAP version 13\n1..2\nok 1 b\n";
+    assert_eq!(rows(text), [row("a", Kind::Pass, ""), row("b", Kind::Pass, "")]);
+    assert_eq!(results(text).notes, ["1 of 2 planned tests have a result"]);
+}
+
+#[test]
 fn every_directive_has_its_verdict() {
     let text = "TAP version 13\n1..9\nok 1 a # SKIP s\nok 2 b # XFAIL x\nnot ok 3 c # TIMEOUT t\nnot ok 4 d # ERROR e\n\
         not ok 5 # error f\nok 6 # XPASS g\nok 7 h # TODO i\nnot ok 8 j # exit=2\nok 9\n";
@@ -196,6 +203,7 @@ fn missing_and_odd_numbers_are_told() {
     let (truncated, told) = notes("TAP version 13\n1..2\nok 1 a\nBail out! no memory\n");
     assert!(truncated);
     assert_eq!(told[0], "line 4: the program gave up: no memory");
+    assert!(notes("TAP version 13\nok 1 a\nok 3 c\n").0, "a gap tells of a loss, without a plan too");
     let many: String = (0..100).map(|_| "ok 7 a\n").collect();
     assert_eq!(notes(&format!("TAP version 13\n{many}")).1.len(), MAX_REMARKS + 1);
 }
