@@ -309,8 +309,8 @@ mod scenario_text {
     }
 }
 
-/// The longest text that is read as a trace, in bytes.
-const MAX_JSON: usize = 64 << 20;
+/// The longest text that is read as a trace, in bytes. Reading it takes five times as much memory.
+const MAX_JSON: usize = 32 << 20;
 
 /// The most pages that all records may tell of together: a trace of every step on 1 GiB, with the
 /// states of four actors, has a tenth of it.

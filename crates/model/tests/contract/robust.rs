@@ -162,6 +162,13 @@ fn traces_that_tell_the_same_again_and_again_are_refused() {
 }
 
 #[test]
+fn a_trace_without_end_is_refused() {
+    let text = " ".repeat((32 << 20) + 1);
+    let error = quickly(|| Trace::from_json(&text)).expect_err("it should be refused").to_string();
+    assert!(error.ends_with("33554433 bytes, expected at most 33554432"), "{error}");
+}
+
+#[test]
 fn numbers_at_their_limits_are_judged() {
     let trace = good("anon 4K x8", "A write all;A fork B;B probe write all").with(|trace| {
         trace.record(2).states.iter_mut().for_each(|state| {
