@@ -137,7 +137,11 @@ impl<'a> Line<'a> {
 
     /// Takes the next word, one of a table.
     fn one_of<T: Copy>(&mut self, table: &[(T, &str)]) -> Result<T, SyntaxError> {
-        let expected = choice(table.iter().map(|(_, word)| *word));
+        let all = || table.iter().map(|(_, word)| *word);
+        let expected = match self.peek().and_then(|found| nearest(found.text, all())) {
+            Some(near) => format!("`{near}`, or another of {}", choice(all())),
+            None => choice(all()),
+        };
         self.read(&expected, |text| table.iter().find(|(_, word)| *word == text).map(|(value, _)| *value))
     }
 
@@ -291,20 +295,24 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, each)| each)
 }
 
-/// Levenshtein distance; long words are never near.
+/// How many letters must be put in, left out, changed or swapped with their neighbour; long words are
+/// never near.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(100).collect(), b.chars().take(100).collect());
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let cost = (diagonal + usize::from(x != y)).min(row[j] + 1).min(row[j + 1] + 1);
-            diagonal = row[j + 1];
-            row[j + 1] = cost;
+    // For each beginning of `a`, the distances to the beginnings of `b`.
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for i in 1..=a.len() {
+        let mut row = vec![i; b.len() + 1];
+        let last = &rows[i - 1];
+        for j in 1..=b.len() {
+            row[j] = (last[j - 1] + usize::from(a[i - 1] != b[j - 1])).min(last[j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                row[j] = row[j].min(rows[i - 2][j - 2] + 1);
+            }
         }
+        rows.push(row);
     }
-    row[b.len()]
+    rows[a.len()][b.len()]
 }
 
 /// A decimal number without sign or leading zeroes, so that printing gives the same text again.
