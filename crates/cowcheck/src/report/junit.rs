@@ -42,7 +42,9 @@ impl<W: Write> Junit<W> {
             }
             report.add_test_suite(suite);
         }
-        report.serialize(&mut self.out).map_err(io::Error::other)?;
+        // Written by ourselves: an error of the library's does not tell that the reader has gone.
+        let text = report.to_string().map_err(io::Error::other)?;
+        self.out.write_all(text.as_bytes())?;
         self.out.flush()
     }
 }
