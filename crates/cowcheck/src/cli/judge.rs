@@ -5,7 +5,7 @@ use std::path::Path;
 
 use cowcheck_model::checker::judge;
 use cowcheck_model::explain::explain;
-use cowcheck_model::trace::Trace;
+use cowcheck_model::trace::{Trace, TraceError};
 use cowcheck_model::verdict::{Kind, Verdict};
 use serde::Serialize;
 
@@ -58,5 +58,8 @@ pub fn main(args: &JudgeArgs) -> anyhow::Result<Code> {
 }
 
 fn read(file: &Path) -> Result<Trace, Usage> {
-    Trace::from_json(&files::read(file)?).map_err(|error| Usage(format!("{}:{error}", file.display())))
+    Trace::from_json(&files::read(file)?).map_err(|error| {
+        let has_place = matches!(error, TraceError::Malformed { .. } | TraceError::Truncated { .. });
+        Usage(format!("{}:{}{error}", file.display(), if has_place { "" } else { " " }))
+    })
 }

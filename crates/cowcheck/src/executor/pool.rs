@@ -16,6 +16,9 @@ use super::request::{Request, Response};
 /// The hidden first argument that makes this program a worker.
 pub const WORKER_ARG: &str = "__worker";
 
+/// This very program, wherever it lies and whatever has been put in its place since.
+const MYSELF: &str = "/proc/self/exe";
+
 /// How much longer than its time limits a worker may take before it is given up.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -191,10 +194,11 @@ impl Seat {
     }
 
     fn start(&mut self) -> io::Result<()> {
-        let mut command = Command::new("/proc/self/exe");
+        let mut command = Command::new(MYSELF);
         // Its own group, so that Ctrl-C reaches this process only, which ends the run in order.
         command.arg0("cowcheck").arg(WORKER_ARG).process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let worker = self.worker.insert(command.spawn()?);
+        let spawned = command.spawn().map_err(|error| io::Error::new(error.kind(), format!("{MYSELF}: {error}")));
+        let worker = self.worker.insert(spawned?);
         let stdout = worker.stdout.take().ok_or_else(|| io::Error::other("no pipe to it"))?;
         let (number, generation, news) = (self.number, self.generation, self.news.clone());
         let listen = move || {

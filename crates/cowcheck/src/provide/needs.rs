@@ -111,7 +111,8 @@ impl Needs {
             .or_else(|| self.pins_unmet(machine))
             .or_else(|| self.swap_unmet(machine))
             .or_else(|| {
-                (self.memory > machine.available).then(|| {
+                // 0: there is no /proc/meminfo to tell.
+                (machine.available > 0 && self.memory > machine.available).then(|| {
                     unmet(format!("less than {} of memory available", Size(self.memory)), "free some memory")
                 })?
             })
@@ -173,6 +174,10 @@ impl Needs {
                 (true, true) => unmet("kernel without gup_test", kernel),
             };
         }
+        if self.io_uring && machine.is_short_of_memlock() {
+            // Not even the ring could be had.
+            return memlock_unmet(machine.memlock.soft.unwrap_or_default());
+        }
         if self.io_uring
             && let Err(why) = &machine.io_uring
         {
@@ -184,10 +189,7 @@ impl Needs {
             return unmet(format!("no io_uring: {why}"), remedy);
         }
         match machine.memlock.soft {
-            Some(limit) if self.memlock > limit && !machine.ipc_lock => unmet(
-                format!("locked memory is limited to {}", about(limit)),
-                "run as root, or raise the limit (ulimit -l unlimited)",
-            ),
+            Some(limit) if self.memlock > limit && !machine.ipc_lock => memlock_unmet(limit),
             _ => None,
         }
     }
@@ -212,7 +214,22 @@ pub(crate) fn thp_command(size: &ThpSize) -> String {
     format!("echo madvise | sudo tee {}", file.display())
 }
 
+fn memlock_unmet(limit: u64) -> Option<Unmet> {
+    unmet(
+        format!("locked memory is limited to {}", about(limit)),
+        "run as root, or raise the limit (ulimit -l unlimited)",
+    )
+}
+
 impl Machine {
+    /// Is there no io_uring because its ring is locked memory, too?
+    fn is_short_of_memlock(&self) -> bool {
+        let no_memory = rustix::io::Errno::NOMEM.to_string();
+        self.io_uring.as_ref().is_err_and(|why| why.contains(&no_memory))
+            && self.memlock.soft.is_some()
+            && !self.ipc_lock
+    }
+
     /// A remedy that the providers have, too.
     pub(crate) fn provide_or(&self, command: &str) -> String {
         match self.root {
