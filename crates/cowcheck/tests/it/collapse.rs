@@ -1,0 +1,79 @@
+//! The four checks that cowcheck grew out of, again and again on this kernel: they pass, and the traces
+//! show that what they are about was there.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use cowcheck_model::step::{Actor, Op, State};
+use cowcheck_model::trace::{Observed, Trace};
+use tempfile::TempDir;
+
+use crate::machine::thp;
+use crate::program::Cowcheck;
+
+const REPEATS: usize = 50;
+
+const CHECKS: [&str; 4] =
+    ["cow/collapse-before-fork", "cow/collapse-fully-shared", "cow/collapse-lower-shared", "cow/collapse-upper-shared"];
+
+/// A's pages as a `require` step saw them: every one of the state, in order; the frame of the first, or
+/// 0 where frames are hidden.
+#[track_caller]
+fn required(trace: &Trace, wanted: State) -> u64 {
+    let is_wanted = |op: &Op| matches!(op, Op::Require(state, _) if *state == wanted);
+    let (number, _) = trace.scenario.numbered().find(|(_, step)| is_wanted(&step.op)).unwrap();
+    let record = trace.records.iter().find(|record| record.step == number).unwrap();
+    let mut next = 0;
+    let mut first = None;
+    for Observed { actor, pages, state, pfn } in &record.states {
+        assert_eq!((*actor, pages.first), (Actor::A, next), "{record:?}");
+        assert!(state.present && state.pmd == (wanted == State::PmdMapped), "{record:?}");
+        let frame = first.get_or_insert(*pfn);
+        // One folio: frame by frame.
+        assert_eq!(*pfn, if *frame == 0 { 0 } else { *frame + u64::from(next) }, "{record:?}");
+        next = pages.end();
+    }
+    assert_eq!(next, trace.scenario.memory.pages(trace.page_size), "{record:?}");
+    first.unwrap()
+}
+
+#[test]
+fn collapsing_keeps_the_contract_in_every_repeat() {
+    let Some(size) = thp() else { return };
+    let dir = TempDir::new().unwrap();
+    let results =
+        Cowcheck::run(CHECKS).args(["--repeat", &REPEATS.to_string(), "--save-trace"]).arg(dir.path()).results();
+    assert_eq!(results.left, []);
+    let mut collapsed: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
+    for check in &results.checks {
+        let id = check["id"].as_str().unwrap();
+        match check["verdict"].as_str().unwrap() {
+            "pass" => {}
+            // A kernel that refuses says with which error.
+            "inconclusive" => {
+                let reason = check["reason"].as_str().unwrap();
+                assert!(reason.contains("`A collapse all`") && reason.contains("was refused: E"), "{check:#}");
+                continue;
+            }
+            "skip" => return,
+            _ => panic!("{check:#}"),
+        }
+        let repeat = match check["repeat"].as_u64().unwrap() {
+            1 => String::new(),
+            repeat => format!(".{repeat}"),
+        };
+        let file = dir.path().join(format!("{}{repeat}.trace.json", id.replace('/', "_")));
+        let trace = Trace::from_json(&fs::read_to_string(&file).unwrap()).unwrap();
+        let before = required(&trace, State::PteMapped);
+        let after = required(&trace, State::PmdMapped);
+        assert_eq!(before == 0, !rustix::process::geteuid().is_root(), "frames are for root");
+        // A huge page lies at a multiple of its size.
+        assert_eq!(after % (size / u64::from(trace.page_size)), 0);
+        let how = if before == 0 { 2 } else { usize::from(before != after) };
+        collapsed.entry(id).or_default()[how] += 1;
+    }
+    for (id, [in_place, by_copy, unknown]) in &collapsed {
+        eprintln!("{id}: collapsed in place {in_place}, by copy {by_copy}, unknown {unknown}");
+    }
+    assert_eq!(results.checks.len(), CHECKS.len() * REPEATS);
+}
