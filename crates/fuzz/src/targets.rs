@@ -1,5 +1,6 @@
 //! What is fuzzed.
 
+use cowcheck::compare::{compare, parse};
 use cowcheck_model::checker::judge;
 use cowcheck_model::explain::explain;
 use cowcheck_model::text;
@@ -16,10 +17,12 @@ pub(crate) struct Target {
     pub(crate) words: &'static [&'static str],
 }
 
-/// All of them. A new one is a line here and a folder of seeds in `corpus/`; the `results` reader of
-/// `cowcheck compare` is to be one.
-pub(crate) const TARGETS: [Target; 2] =
-    [Target { name: "scenario", run: scenario, words: LANGUAGE }, Target { name: "trace", run: trace, words: JSON }];
+/// All of them. A new one is a line here and a folder of seeds in `corpus/`.
+pub(crate) const TARGETS: [Target; 3] = [
+    Target { name: "scenario", run: scenario, words: LANGUAGE },
+    Target { name: "trace", run: trace, words: JSON },
+    Target { name: "results", run: results, words: RESULTS },
+];
 
 /// What `--target` can be.
 pub(crate) fn names() -> Vec<&'static str> {
@@ -70,6 +73,60 @@ fn trace(input: &[u8]) {
         }
     }
 }
+
+/// What is read as results differs in nothing from itself, and can be told.
+fn results(input: &[u8]) {
+    match parse(input, "fuzz") {
+        Ok(results) => {
+            let comparison = compare(&results, &results);
+            assert!(!comparison.differs(), "{comparison}");
+            assert!(!comparison.to_string().is_empty());
+        }
+        Err(error) => {
+            assert!(error.line >= 1 && error.column >= 1, "{error}");
+            assert!(error.to_string().len() < 4000, "{error}");
+        }
+    }
+}
+
+const RESULTS: &[&str] = &[
+    "KTAP version 1\n",
+    "TAP version 13\n",
+    "TAP version 14\n",
+    "KTAP version 2\n",
+    "1..2\n",
+    "ok 1 ",
+    "not ok 2 ",
+    "\nok 2 # SKIP ",
+    " # SKIP ",
+    " # XFAIL ",
+    " # TIMEOUT ",
+    " # ERROR ",
+    " # TODO ",
+    "# Subtest: cow\n",
+    "# [RUN] ",
+    "# [INFO] ",
+    "# Totals: pass:1 fail:0 xfail:0 xpass:0 skip:0 error:0\n",
+    "No leak from parent into child",
+    " ... with base page",
+    " ... with THP (2048 kB)",
+    "Bail out!",
+    "  ",
+    "    ",
+    "\r\n",
+    "{\"type\":\"start\",\"cowcheck_results\":1,\"planned\":2}\n",
+    "{\"type\":\"check\",\"id\":\"cow/fork-write/base\",\"verdict\":\"pass\"}\n",
+    "\"verdict\":\"skip\",\"reason\":\"no swap\",\"remedy\":\"\"",
+    "\"verdict\":\"fail\",\"violations\":[]",
+    "\"description\":\"Basic COW after fork() ... with base page\"",
+    "\"repeat\":2",
+    "{\"type\":\"end\",\"micros\":1,\"counts\":{\"pass\":1},\"not_run\":1}\n",
+    "{\"type\":\"note\",\"text\":\"\"}\n",
+    "cow/",
+    "\"",
+    "{",
+    "}",
+];
 
 const LANGUAGE: &[&str] = &[
     "cowcheck scenario 1\n",
