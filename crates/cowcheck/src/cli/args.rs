@@ -128,6 +128,10 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn wait(text: &str) -> Result<Duration, String> {
+    if text == "0" { Ok(Duration::ZERO) } else { seconds(text) }
+}
+
 fn output(text: &str) -> Result<(Format, PathBuf), String> {
     let names = || {
         Format::value_variants()
@@ -245,6 +249,9 @@ pub struct ProvideArgs {
     /// Set up enough for so many checks at once [default: one for each core]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub jobs: Option<u16>,
+    /// Wait so long until another cowcheck has put its settings back
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = wait)]
+    pub wait: Duration,
     /// The command and its arguments
     #[arg(required = true, last = true, value_name = "COMMAND")]
     pub command: Vec<String>,

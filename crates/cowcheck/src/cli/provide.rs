@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -15,7 +16,7 @@ use super::exit::Code;
 use super::run::{catch_signals, look};
 use crate::provide::needs::Needs;
 use crate::provide::roots::Roots;
-use crate::provide::{Provided, Wanted};
+use crate::provide::{ProvideError, Provided, Wanted};
 use crate::suite::{self, Sizes};
 
 /// As of timeout(1) and env(1): these three are not the command's own.
@@ -40,13 +41,26 @@ fn run(args: &ProvideArgs) -> anyhow::Result<u8> {
     let jobs = args.jobs.map_or(machine.cores, usize::from).max(1);
     let checks = suite::catalogue(&Sizes::of(&machine));
     let needs: Vec<Needs> = checks.iter().map(|check| Needs::of(&check.scenario, machine.page_size)).collect();
-    let provided = Provided::set_up(&roots, &Wanted::by(&needs, jobs as u64))?;
+    let provided = set_up(&roots, &Wanted::by(&needs, jobs as u64), args.wait, &interrupted)?;
     for note in provided.did.iter().cloned().chain(provided.could_not.iter().map(ToString::to_string)) {
         eprintln!("note: {note}");
     }
     let ended = run_command(&args.command, &interrupted);
     provided.restore()?;
     ended
+}
+
+/// As [`Provided::set_up`], but waits until another cowcheck has put its settings back.
+fn set_up(roots: &Roots, wanted: &Wanted, wait: Duration, interrupted: &AtomicBool) -> Result<Provided, ProvideError> {
+    let end = Instant::now() + wait;
+    loop {
+        match Provided::set_up(roots, wanted) {
+            Err(ProvideError::Busy { .. }) if Instant::now() < end && !interrupted.load(Ordering::Relaxed) => {
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            result => return result,
+        }
+    }
 }
 
 /// The exit code as a shell has it.
