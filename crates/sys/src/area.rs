@@ -189,10 +189,11 @@ impl Area {
         Ok(read(unsafe { std::slice::from_raw_parts(at as *const u64, len / 8) }))
     }
 
-    /// The same for writing, once a store that changes nothing has raised no signal.
+    /// The same for writing, once a store to the first word has raised no signal. That word is zero
+    /// then: `write` is to write them all.
     pub fn write<T>(&self, offset: usize, len: usize, write: impl FnOnce(&mut [u64]) -> T) -> Result<T, Fault> {
         let at = self.part(offset, len).map_err(|_| Fault(libc::SIGSEGV))? as usize;
-        probe::store(at).map_err(Fault)?;
+        probe::clear(at).map_err(Fault)?;
         prefetch(at + len);
         // SAFETY: as in `read`, and writable as just seen.
         Ok(write(unsafe { std::slice::from_raw_parts_mut(at as *mut u64, len / 8) }))

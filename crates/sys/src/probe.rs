@@ -1,6 +1,6 @@
 //! Accesses that turn SIGSEGV and SIGBUS into a value.
 //!
-//! The load and the store are two instructions at known addresses. The signal handler continues at
+//! The load and the stores are instructions at known addresses. The signal handler continues at
 //! a third known address when one of them faulted; any other fault keeps its default effect.
 
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -20,6 +20,11 @@ std::arch::global_asm!(
     "cowcheck_probe_store:",
     // Writes what is there, atomically: a write fault without a change.
     "    lock or qword ptr [rdi], 0",
+    "    xor eax, eax",
+    "    ret",
+    ".globl cowcheck_probe_clear",
+    "cowcheck_probe_clear:",
+    "    mov qword ptr [rdi], 0",
     "    xor eax, eax",
     "    ret",
     ".globl cowcheck_probe_faulted",
@@ -44,6 +49,11 @@ std::arch::global_asm!(
     "    stset xzr, [x0]",
     "    mov x0, #0",
     "    ret",
+    ".globl cowcheck_probe_clear",
+    "cowcheck_probe_clear:",
+    "    str xzr, [x0]",
+    "    mov x0, #0",
+    "    ret",
     ".globl cowcheck_probe_faulted",
     "cowcheck_probe_faulted:",
     "    mov x0, #1",
@@ -53,6 +63,7 @@ std::arch::global_asm!(
 unsafe extern "C" {
     fn cowcheck_probe_load(address: usize) -> c_int;
     fn cowcheck_probe_store(address: usize) -> c_int;
+    fn cowcheck_probe_clear(address: usize) -> c_int;
     fn cowcheck_probe_faulted();
 }
 
@@ -66,6 +77,16 @@ pub(crate) fn load(address: usize) -> Result<(), c_int> {
 pub(crate) fn store(address: usize) -> Result<(), c_int> {
     // SAFETY: writes back the 8 bytes that are there, atomically; a fault is caught by the handler.
     outcome(unsafe { cowcheck_probe_store(address) })
+}
+
+/// Stores a zero; the signal if that raised one.
+///
+/// What changes nothing must load before it stores, and that load may fault first, as a read: where
+/// the architecture says so (arm64), or on an emulator of one processor (QEMU's TCG). A read of
+/// memory that is not there yet maps a zero page instead of giving a new one. This is a store alone.
+pub(crate) fn clear(address: usize) -> Result<(), c_int> {
+    // SAFETY: writes 8 bytes that the caller overwrites next; a fault is caught by the handler.
+    outcome(unsafe { cowcheck_probe_clear(address) })
 }
 
 fn outcome(faulted: c_int) -> Result<(), c_int> {
@@ -94,7 +115,12 @@ extern "C" fn handler(signal: c_int, _info: *mut libc::siginfo_t, context: *mut 
     #[cfg(target_arch = "aarch64")]
     let counter = &mut context.uc_mcontext.pc;
     let at = *counter as usize;
-    if at == cowcheck_probe_load as *const () as usize || at == cowcheck_probe_store as *const () as usize {
+    let probes = [
+        cowcheck_probe_load as *const () as usize,
+        cowcheck_probe_store as *const () as usize,
+        cowcheck_probe_clear as *const () as usize,
+    ];
+    if probes.contains(&at) {
         SIGNAL.store(signal, Ordering::Relaxed);
         *counter = cowcheck_probe_faulted as *const () as usize as _;
         return;
