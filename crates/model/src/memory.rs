@@ -76,6 +76,10 @@ impl Memory {
     }
 
     /// All its bytes.
+    ///
+    /// Not inlined: QEMU 7.2 without KVM loses the processor's overflow flag when it is stored to a page
+    /// that must be copied first, and after a fork that is every page of the stack.
+    #[inline(never)]
     pub fn bytes(self) -> u64 {
         self.size.saturating_mul(u64::from(self.count))
     }
