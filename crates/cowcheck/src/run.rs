@@ -176,6 +176,7 @@ impl Teller<'_> {
                 let verdict = match other {
                     Err(Lost::NotStarted(reason)) => Verdict::Inconclusive { reason },
                     Err(Lost::Died(reason)) => Verdict::Crash { reason },
+                    Err(Lost::Silent(reason)) => Verdict::Timeout { reason },
                     Ok(_) => Verdict::Crash { reason: "the worker gave no trace".to_owned() },
                 };
                 self.outcome(Outcome { index, verdict, micros: 0, notes: vec![], explanation: None, trace: None });

@@ -50,8 +50,10 @@ pub struct Job {
 pub enum Lost {
     /// It was never run: no worker could be started, for this reason.
     NotStarted(String),
-    /// Its worker died or had to be killed, as this tells.
+    /// Its worker died, as this tells.
     Died(String),
+    /// Its worker was killed: it gave no answer for long after every time limit.
+    Silent(String),
 }
 
 /// What happens to a job.
@@ -130,10 +132,15 @@ pub fn run(
                     }
                     Ok(response)
                 }
-                Err(why) => Err(Lost::Died(match seat.replace() {
-                    Some(status) => format!("{why}: {status}"),
-                    None => why,
-                })),
+                Err(why) => {
+                    let silent = seat.overdue(&job);
+                    let status = seat.replace();
+                    Err(match (silent, status) {
+                        (Some(told), _) => Lost::Silent(told),
+                        (None, Some(status)) => Lost::Died(format!("{why}: {status}")),
+                        (None, None) => Lost::Died(why),
+                    })
+                }
             };
             stopped |= told(Some(News::Done(job.index, result))) == Wish::Stop;
         }
@@ -223,6 +230,13 @@ impl Seat {
     /// The job that was running in the worker of that generation.
     fn end(&mut self, generation: u32) -> Option<Job> {
         if generation == self.generation { self.job.take() } else { None }
+    }
+
+    /// Is its worker far over its time? If so, in words.
+    fn overdue(&self, job: &Job) -> Option<String> {
+        let limit = Duration::from_millis(job.request.limit_ms).saturating_mul(job.request.repeat.max(1));
+        (Instant::now() >= self.deadline)
+            .then(|| format!("the worker process gave no answer for {} s and was killed", (limit + GRACE).as_secs()))
     }
 
     /// Kills a worker that is far over its time, and gives up one that does not even die.

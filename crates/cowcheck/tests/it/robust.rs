@@ -43,6 +43,17 @@ fn a_worker_that_is_killed_costs_its_check_only() {
     }
 }
 
+/// Takes longer than all others together: a worker is given 20 s beyond the limit.
+#[test]
+fn a_worker_that_is_stopped_is_killed_in_the_end() {
+    let run = start_hanging(hanging("stop", "2").args([WITHOUT_B, "--jobs", "1"]));
+    let [worker] = run.named("cow-worker")[..] else { panic!("{:?}", run.processes()) };
+    program::send(worker, Signal::STOP);
+    let results = run.wait().results().ended_with(3);
+    results.expect(WITH_B, "timeout", &["the worker process gave no answer for 22 s and was killed"]);
+    results.expect(WITHOUT_B, "pass", &[]);
+}
+
 #[test]
 fn when_the_program_is_killed_all_its_processes_vanish() {
     for fault in ["stop", "spin"] {
