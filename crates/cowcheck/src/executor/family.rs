@@ -123,10 +123,8 @@ impl Member<'_> {
     }
 
     fn turn(&mut self, number: u32, step: &Step) {
-        if let (false, Some(fault)) = (self.begun, self.plan.fault) {
-            if self.me.index() == 1 {
-                suffer(fault);
-            }
+        if let (false, 1, Some(fault)) = (self.begun, self.me.index(), self.plan.fault) {
+            suffer(fault);
         }
         self.begun = true;
         match &step.op {

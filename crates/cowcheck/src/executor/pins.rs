@@ -24,7 +24,7 @@ pub enum Held {
     /// An io_uring fixed buffer, and a file to read and write it through.
     Fixed {
         /// The ring.
-        buffers: FixedBuffers,
+        buffers: Box<FixedBuffers>,
         /// What is pinned, in the order of the buffers.
         parts: Vec<Part>,
         /// Holds one chunk.
@@ -76,7 +76,7 @@ pub fn take(kind: PinKind, layout: &Layout, runs: &[Run], device: Option<&str>) 
     let bytes: Vec<(usize, usize)> = parts.iter().map(|part| (part.offset, layout.len(part))).collect();
     match kind {
         PinKind::ReadWrite => {
-            let buffers = FixedBuffers::register(&layout.area, &bytes)?;
+            let buffers = Box::new(FixedBuffers::register(&layout.area, &bytes)?);
             Ok(Taken {
                 held: Held::Fixed { buffers, parts, scratch: Scratch::new(layout.page_size())? },
                 partial: None,
