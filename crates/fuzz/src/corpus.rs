@@ -29,7 +29,7 @@ mod tests {
     fn every_seed_is_read_without_a_panic() {
         for target in &TARGETS {
             let corpus = load(target).unwrap();
-            assert!(!corpus.is_empty(), "{} has no seeds", target.name);
+            assert!(corpus.len() >= 10, "{} has {} seeds", target.name, corpus.len());
             corpus.iter().for_each(|input| (target.run)(input));
         }
     }
