@@ -93,7 +93,7 @@ fn outcome(faulted: c_int) -> Result<(), c_int> {
     if faulted == 0 { Ok(()) } else { Err(SIGNAL.load(Ordering::Relaxed)) }
 }
 
-/// Installs the handler for SIGSEGV and SIGBUS. Without it [`load`] and [`store`] do not catch
+/// Installs the handler for SIGSEGV and SIGBUS. Without it the accesses of this module do not catch
 /// faults.
 pub fn install() -> std::io::Result<()> {
     // SAFETY: sigaction is plain data for which zeroes are valid.
