@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Origin;
 
-/// A set of origins, by its number in [`Sets`]: pages come in hundreds of thousands, different sets
+/// A set of origins, by its number in `Sets`: pages come in hundreds of thousands, different sets
 /// in dozens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SetId(u32);
