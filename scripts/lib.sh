@@ -10,7 +10,7 @@ say() { printf '%s: %s\n' "$me" "$*" >&2; }
 die() { say "$*"; exit 1; }
 
 # rustup's place is in the PATH of login shells only.
-command -v cargo >/dev/null || PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+command -v cargo >/dev/null || PATH=$PATH:${CARGO_HOME:-${HOME-/root}/.cargo}/bin
 
 # .cargo/config.toml names the target of x86_64, so that only the program is static and no build script;
 # on other machines it is this.
