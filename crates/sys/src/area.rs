@@ -6,7 +6,7 @@ use std::ptr;
 
 use cowcheck_model::step::{Advice, Prot};
 
-use crate::probe;
+use crate::{probe, vector};
 
 /// Linux 6.1; not in every libc's headers.
 const MADV_COLLAPSE: libc::c_int = 25;
@@ -183,10 +183,10 @@ impl Area {
     pub fn read<T>(&self, offset: usize, len: usize, read: impl FnOnce(&[u64]) -> T) -> Result<T, Fault> {
         let at = self.part(offset, len).map_err(|_| Fault(libc::SIGSEGV))? as usize;
         probe::load(at).map_err(Fault)?;
-        prefetch(at + len);
         // SAFETY: in the area, aligned to a page, readable as just seen. Nothing else in this
         // process refers to it, and whoever else could write to it waits for its turn.
-        Ok(read(unsafe { std::slice::from_raw_parts(at as *const u64, len / 8) }))
+        let words = unsafe { std::slice::from_raw_parts(at as *const u64, len / 8) };
+        Ok(vector::best(|| read(words)))
     }
 
     /// The same for writing, once a store to the first word has raised no signal. That word is zero
@@ -194,9 +194,9 @@ impl Area {
     pub fn write<T>(&self, offset: usize, len: usize, write: impl FnOnce(&mut [u64]) -> T) -> Result<T, Fault> {
         let at = self.part(offset, len).map_err(|_| Fault(libc::SIGSEGV))? as usize;
         probe::clear(at).map_err(Fault)?;
-        prefetch(at + len);
         // SAFETY: as in `read`, and writable as just seen.
-        Ok(write(unsafe { std::slice::from_raw_parts_mut(at as *mut u64, len / 8) }))
+        let words = unsafe { std::slice::from_raw_parts_mut(at as *mut u64, len / 8) };
+        Ok(vector::best(|| write(words)))
     }
 
     /// Loads one word.
@@ -210,20 +210,6 @@ impl Area {
         let at = self.part(offset, 8).map_err(|_| Fault(libc::SIGSEGV))? as usize;
         probe::store(at).map_err(Fault)
     }
-}
-
-/// Begins to load what is likely wanted next: the processor's own prefetching stops at the end of a
-/// page, and waiting for the first line of each costs a sixth of a check of a THP. A prefetch never
-/// faults, whatever is there.
-fn prefetch(address: usize) {
-    #[cfg(target_arch = "x86_64")]
-    for line in 0..8 {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint that has no effect but on the cache, for any address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>((address + line * 64) as *const i8) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
 }
 
 /// An access that raised this signal: SIGSEGV or SIGBUS.

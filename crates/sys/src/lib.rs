@@ -16,6 +16,7 @@ pub mod scan;
 pub mod splice;
 pub mod swap;
 pub mod uring;
+mod vector;
 
 use std::io;
 

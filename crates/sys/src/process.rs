@@ -113,14 +113,11 @@ pub fn die_with(parent: i32) {
     }
 }
 
-/// This process exits when its family's worker dies, whatever it is doing just then. `parent` is
-/// who forked it.
-///
-/// Being told of the parent's death does not suffice: a parent may exit and leave its children to the
-/// worker, which adopts them ([`adopt_orphans`]). So this is a handler that looks who the parent is
-/// now. It needs no memory of this process to be readable but its own code.
-pub fn die_without(worker: i32, parent: i32) -> io::Result<()> {
-    static WORKER: AtomicI32 = AtomicI32::new(0);
+/// The worker whose death ends a family ([`die_without_worker`]).
+static WORKER: AtomicI32 = AtomicI32::new(0);
+
+/// Makes this process and all that it forks from now on ready for [`die_without_worker`].
+pub fn know_worker(worker: i32) -> io::Result<()> {
     extern "C" fn orphaned(_: c_int) {
         // SAFETY: getppid(2) and _exit(2) are async-signal-safe and have no memory effect.
         unsafe {
@@ -135,23 +132,32 @@ pub fn die_without(worker: i32, parent: i32) -> io::Result<()> {
     action.sa_sigaction = orphaned as *const () as usize;
     action.sa_flags = libc::SA_RESTART;
     // SAFETY: the handler calls async-signal-safe functions only.
-    crate::check(unsafe { libc::sigaction(libc::SIGUSR1, &action, std::ptr::null_mut()) })?;
+    crate::check(unsafe { libc::sigaction(libc::SIGUSR1, &action, std::ptr::null_mut()) }).map(drop)
+}
+
+/// This process exits when its family's worker ([`know_worker`]) dies, whatever it is doing just then.
+/// `parent` is who forked it.
+///
+/// Being told of the parent's death does not suffice: a parent may exit and leave its children to the
+/// worker, which adopts them ([`adopt_orphans`]). So this is a handler that looks who the parent is
+/// now. It needs no memory of this process to be readable but its own code.
+pub fn die_without_worker(parent: i32) -> io::Result<()> {
     // SAFETY: prctl(2) with these arguments has no memory effect.
     crate::check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGUSR1) })?;
     // SAFETY: getppid(2) has no memory effect.
     let now = unsafe { libc::getppid() };
-    if now != parent && now != worker {
+    if now != parent && now != WORKER.load(Ordering::Relaxed) {
         exit_now(1);
     }
     Ok(())
 }
 
 /// What this process is called in ps and top (PR_SET_NAME), at most 15 bytes.
-pub fn call(name: &str) {
-    if let Ok(name) = std::ffi::CString::new(name) {
-        // SAFETY: prctl(2) reads the string, which ends with a zero.
-        unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
-    }
+pub fn call(name: &[u8]) {
+    let mut text = [0; 16];
+    text.iter_mut().zip(name.iter().take(15)).for_each(|(to, from)| *to = *from);
+    // SAFETY: prctl(2) reads the string, which ends with a zero.
+    unsafe { libc::prctl(libc::PR_SET_NAME, text.as_ptr()) };
 }
 
 /// Orphans below this process become its children (PR_SET_CHILD_SUBREAPER).

@@ -1,5 +1,6 @@
 //! The actors: every one of them runs this code, from the step after the one that forked it.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::io;
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use super::fault::Fault;
 use super::layout::Layout;
-use super::page_state;
+use super::page_state::{self, Pagemap};
 use super::pins::{self, Held, Refused};
 use super::turns::Turns;
 
@@ -54,6 +55,7 @@ pub struct Member<'a> {
     layout: Layout,
     held: HashMap<Pin, Held>,
     children: Vec<(Actor, i32)>,
+    pagemap: OnceCell<Pagemap>,
     /// The first step that is B's own has been seen.
     begun: bool,
 }
@@ -68,8 +70,17 @@ pub fn live<'a>(plan: &'a Plan<'a>, turns: &'a Turns, nonce: u16) {
             return;
         }
     };
-    let mut a =
-        Member { plan, turns, me: Actor::A, nonce, layout, held: HashMap::new(), children: Vec::new(), begun: false };
+    let mut a = Member {
+        plan,
+        turns,
+        me: Actor::A,
+        nonce,
+        layout,
+        held: HashMap::new(),
+        children: Vec::new(),
+        pagemap: OnceCell::new(),
+        begun: false,
+    };
     a.walk();
     a.say_goodbye();
 }
@@ -87,8 +98,8 @@ impl Member<'_> {
             if step.actor == self.me {
                 self.turn(turn as u32, step);
             } else if !self.reap(step) {
-                self.turns.sleep(self.me, alarm);
-                if !process::alive(self.plan.worker) {
+                let woken = self.turns.sleep(self.me, alarm);
+                if !woken && !process::alive(self.plan.worker) {
                     process::exit_now(1);
                 }
             }
@@ -140,7 +151,7 @@ impl Member<'_> {
                 if self.plan.states && record.states.is_empty() {
                     record.states = self.all_states();
                 }
-                self.turns.advance(self.plan.scenario, record);
+                self.turns.advance(self.plan.scenario, self.me, record);
             }
         }
     }
@@ -151,10 +162,12 @@ impl Member<'_> {
         match process::fork() {
             Ok(Fork::Child) => {
                 // An error leaves the worker's kill, which comes unless the worker itself is killed.
-                let _ = process::die_without(self.plan.worker, me);
-                process::call(&format!("cow-{child}"));
+                let _ = process::die_without_worker(me);
+                // Without format!: every page of code that a new process comes by is a fault.
+                process::call(&[b'c', b'o', b'w', b'-', b'A' + child.index() as u8]);
                 self.me = child;
                 self.children.clear();
+                self.pagemap = OnceCell::new();
                 self.begun = false;
                 self.walk();
                 self.say_goodbye();
@@ -168,7 +181,7 @@ impl Member<'_> {
             }
             Err(error) => record.result = errno(&error),
         }
-        self.turns.advance(self.plan.scenario, record);
+        self.turns.advance(self.plan.scenario, self.me, record);
     }
 
     fn all_states(&self) -> Vec<Observed> {
@@ -177,7 +190,14 @@ impl Member<'_> {
     }
 
     fn states(&self, runs: &[Run]) -> io::Result<Vec<Observed>> {
-        page_state::observe(self.me, &self.layout, self.plan.scenario.memory, runs)
+        let pagemap = match self.pagemap.get() {
+            Some(pagemap) => pagemap,
+            None => {
+                let opened = Pagemap::open()?;
+                self.pagemap.get_or_init(|| opened)
+            }
+        };
+        page_state::observe(pagemap, self.me, &self.layout, self.plan.scenario.memory, runs)
     }
 
     /// Does one operation.

@@ -19,20 +19,49 @@ fn bit(entry: u64, bit: u32) -> bool {
     entry >> bit & 1 == 1
 }
 
-/// The states of `runs` in this process's page table, as few runs as possible.
-pub fn observe(actor: Actor, layout: &Layout, memory: Memory, runs: &[Run]) -> io::Result<Vec<Observed>> {
-    // A pagemap belongs to the process that opened it, so a forked child needs its own.
-    let pagemap = File::open("/proc/self/pagemap")?;
+/// The page table of the process that opened it. A forked child needs its own.
+#[derive(Debug)]
+pub struct Pagemap(File);
+
+impl Pagemap {
+    /// This process's.
+    pub fn open() -> io::Result<Pagemap> {
+        File::open("/proc/self/pagemap").map(Pagemap)
+    }
+}
+
+/// The states of `runs` in this page table, as few runs as possible.
+pub fn observe(
+    Pagemap(pagemap): &Pagemap,
+    actor: Actor,
+    layout: &Layout,
+    memory: Memory,
+    runs: &[Run],
+) -> io::Result<Vec<Observed>> {
     let mut found: Vec<Observed> = Vec::new();
     for part in layout.parts(runs) {
-        let huge = huge_ranges(&pagemap, layout, memory, &part)?;
+        let huge = huge_ranges(pagemap, layout, memory, &part)?;
         let mut bytes = vec![0; part.pages.count as usize * 8];
         let address = layout.area.address(part.offset);
         pagemap.read_exact_at(&mut bytes, (address / layout.page_size() * 8) as u64)?;
-        for (i, entry) in bytes.chunks_exact(8).enumerate() {
-            let entry = u64::from_ne_bytes(entry.try_into().unwrap_or_default());
-            let at = address + i * layout.page_size();
+        let is_huge = |at| huge.iter().any(|(start, end)| (*start..*end).contains(&at));
+        let mut before = 0;
+        for (i, entry) in bytes.as_chunks::<8>().0.iter().enumerate() {
+            let entry = u64::from_ne_bytes(*entry);
+            let page = part.pages.first + i as u32;
             let present = bit(entry, 63);
+            let pfn = if present { entry & PFN } else { 0 };
+            let pmd = present && is_huge(address + i * layout.page_size());
+            // Most pages differ from the one before in nothing but the frame's number.
+            if let Some(last) = found.last_mut().filter(|last| last.pages.end() == page && i > 0)
+                && (entry ^ before) & !(if present { PFN } else { 0 }) == 0
+                && last.state.pmd == pmd
+                && follows(last, pfn)
+            {
+                last.pages.count += 1;
+                continue;
+            }
+            before = entry;
             let state = PageState {
                 present,
                 swapped: bit(entry, 62),
@@ -41,11 +70,9 @@ pub fn observe(actor: Actor, layout: &Layout, memory: Memory, runs: &[Run]) -> i
                 soft_dirty: bit(entry, 55),
                 uffd_wp: bit(entry, 57),
                 guard: bit(entry, 58),
-                pmd: present && huge.iter().any(|(start, end)| (*start..*end).contains(&at)),
+                pmd,
                 ..PageState::default()
             };
-            let pfn = if present { entry & PFN } else { 0 };
-            let page = part.pages.first + i as u32;
             match found.last_mut() {
                 Some(last) if last.pages.end() == page && last.state == state && follows(last, pfn) => {
                     last.pages.count += 1

@@ -97,29 +97,32 @@ impl Turns {
         self.pid(actor) != 0 && self.board.word(GONE + actor.index()).load(Acquire) == 0
     }
 
-    /// The next step is done by its record; whose it is next is woken. Steps of actors that do not
+    /// The next step is done by its record, which `me` brings; whose it is next is woken. Steps of actors that do not
     /// exist are noted as not tried.
-    pub fn advance(&self, scenario: &Scenario, record: Record) {
+    pub fn advance(&self, scenario: &Scenario, me: Actor, record: Record) {
         let mut next = self.turn() + 1;
-        self.log(&Entry::Record(record));
+        self.note(&Entry::Record(record));
         while let Some(step) = scenario.steps.get(next - 1) {
             if self.lives(step.actor) {
                 break;
             }
             let why = format!("there is no {}", step.actor);
-            self.log(&Entry::Record(Record { result: StepResult::Skipped(why), ..Record::ok(next as u32) }));
+            self.note(&Entry::Record(Record { result: StepResult::Skipped(why), ..Record::ok(next as u32) }));
             next += 1;
         }
         self.board.word(TURN).store(next as u32, Release);
         match scenario.steps.get(next - 1) {
             Some(step) => {
-                self.wake(step.actor);
+                if step.actor != me {
+                    self.wake(step.actor);
+                }
                 if step.op == Op::Exit {
                     // Its parent reaps it, or the worker if the parent is gone.
                     self.wake_everyone();
                 }
             }
-            None => self.wake_everyone(),
+            // The worker hears of it when A rests or ends.
+            None => self.wake_family(),
         }
     }
 
@@ -132,7 +135,7 @@ impl Turns {
         match scenario.steps.get(turn - 1) {
             None => {}
             Some(step) if step.op == Op::Exit && step.actor == actor && exit == Exit::Code(0) => {
-                self.advance(scenario, Record::ok(turn as u32));
+                self.advance(scenario, actor, Record::ok(turn as u32));
             }
             Some(_) => self.abort(died(actor, turn as u32, exit)),
         }
@@ -140,7 +143,7 @@ impl Turns {
 
     /// Gives the run up, for this reason.
     pub fn abort(&self, end: End) {
-        self.log(&Entry::End(end));
+        self.note(&Entry::End(end));
         self.board.word(ABORT).store(1, Release);
         self.wake_everyone();
     }
@@ -150,8 +153,12 @@ impl Turns {
         board::post(word, word.load(Relaxed).wrapping_add(1));
     }
 
-    fn wake_everyone(&self) {
+    fn wake_family(&self) {
         (0..Actor::MAX).filter_map(Actor::new).filter(|actor| self.lives(*actor)).for_each(|actor| self.wake(actor));
+    }
+
+    fn wake_everyone(&self) {
+        self.wake_family();
         self.wake_worker();
     }
 
@@ -160,9 +167,10 @@ impl Turns {
         self.board.word(WAKE + actor.index()).load(Acquire)
     }
 
-    /// Sleeps until woken since `alarm` was read, or a little while.
-    pub fn sleep(&self, actor: Actor, alarm: u32) {
+    /// Sleeps until woken since `alarm` was read, or a little while. Was it woken?
+    pub fn sleep(&self, actor: Actor, alarm: u32) -> bool {
         board::wait(self.board.word(WAKE + actor.index()), alarm, LOOK_AROUND);
+        self.alarm(actor) != alarm
     }
 
     /// The number of the current run, from 0.
@@ -208,7 +216,7 @@ impl Turns {
         board::wait(self.board.word(WORKER), alarm, limit.min(LOOK_AROUND));
     }
 
-    fn log(&self, entry: &Entry) {
+    fn note(&self, entry: &Entry) {
         let Ok(mut line) = serde_json::to_vec(entry) else { return };
         line.push(b'\n');
         let logged = self.board.word(LOGGED);
@@ -218,11 +226,15 @@ impl Turns {
         }
     }
 
-    /// The log so far. A line that a dying process left half written is dropped.
-    pub fn entries(&self) -> Vec<Entry> {
-        let bytes = self.board.get(self.board.word(LOGGED).load(Acquire) as usize);
-        bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+    /// The log so far, for [`entries`].
+    pub fn log(&self) -> Vec<u8> {
+        self.board.get(self.board.word(LOGGED).load(Acquire) as usize)
     }
+}
+
+/// What a log says. A line that a dying process left half written is dropped.
+pub fn entries(log: &[u8]) -> impl Iterator<Item = Entry> {
+    log.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
 }
 
 /// The end of a run in which a process died.
