@@ -81,6 +81,12 @@ impl Stamp {
         (nonce != 0).then_some(Stamp { nonce, writer, page })
     }
 
+    /// The words of a stamped page, and on without end.
+    pub fn words(self) -> impl Iterator<Item = u64> {
+        let first = self.bits();
+        (0_u64..).map(move |i| first.wrapping_add(i.wrapping_mul(SPREAD)))
+    }
+
     /// Stamps a page: all its words.
     pub fn fill(self, words: &mut [u64]) {
         let mut value = self.bits();
@@ -305,6 +311,7 @@ mod tests {
     fn a_stamp_is_read_back_whole() {
         let words = page();
         assert!(STAMP.fills(&words));
+        assert!(STAMP.words().take(512).eq(words.iter().copied()));
         assert_eq!(Holds::observe(&words, 7), Holds::Stamp { writer: STAMP.writer, page: 17 });
         assert!(matches!(Holds::observe(&words, 8), Holds::Foreign(_)));
     }

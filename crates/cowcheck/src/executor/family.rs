@@ -273,15 +273,19 @@ impl Member<'_> {
             if page == last && planted == Some(Fault::LostWrite) {
                 continue;
             }
-            let written = self.layout.area.write(offset, size, |words| {
-                stamp(page).fill(words);
-                match planted {
-                    Some(Fault::WrongByte) if page == last => words[words.len() - 1] ^= 1 << 56,
-                    Some(Fault::SwappedPage) if last == 0 => words.rotate_left(size / 16),
-                    Some(Fault::SwappedPage) if page == last => stamp(page - 1).fill(words),
-                    _ => {}
-                }
-            });
+            let area = &self.layout.area;
+            let written = match planted {
+                None if self.layout.is_large() => area.stream(offset, size, stamp(page).words()),
+                _ => area.write(offset, size, |words| {
+                    stamp(page).fill(words);
+                    match planted {
+                        Some(Fault::WrongByte) if page == last => words[words.len() - 1] ^= 1 << 56,
+                        Some(Fault::SwappedPage) if last == 0 => words.rotate_left(size / 16),
+                        Some(Fault::SwappedPage) if page == last => stamp(page - 1).fill(words),
+                        _ => {}
+                    }
+                }),
+            };
             if let Err(Signal(signal)) = written {
                 return StepResult::Signal { signal, page: Some(page) };
             }

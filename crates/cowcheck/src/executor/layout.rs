@@ -47,6 +47,10 @@ pub struct SetupError {
     error: io::Error,
 }
 
+fn is_large(bytes: usize) -> bool {
+    bytes > 64 << 20
+}
+
 impl Layout {
     /// Maps the memory of a scenario. Nothing of it is touched, but a file gets its initial stamps
     /// and the pages of a backing are populated.
@@ -85,9 +89,14 @@ impl Layout {
             for page in 0..pages {
                 let offset = page as usize * page_size;
                 let touched = match memory.kind.has_file() {
-                    true => backing.write(offset, page_size, |words| {
-                        Stamp { nonce, writer: Writer::Initial, page }.fill(words);
-                    }),
+                    true => {
+                        let stamp = Stamp { nonce, writer: Writer::Initial, page };
+                        if is_large(bytes) {
+                            backing.stream(offset, page_size, stamp.words())
+                        } else {
+                            backing.write(offset, page_size, |words| stamp.fill(words))
+                        }
+                    }
                     false => backing.load(offset),
                 };
                 touched
@@ -102,6 +111,11 @@ impl Layout {
     /// How many pages there are.
     pub fn pages(&self) -> u32 {
         self.parts.iter().map(|part| part.pages.end()).max().unwrap_or(0)
+    }
+
+    /// Is it larger than any processor's caches near the core?
+    pub fn is_large(&self) -> bool {
+        is_large(self.pages() as usize * self.page_size)
     }
 
     /// Bytes of a page.

@@ -122,10 +122,7 @@ impl Wanted {
             wanted.debugfs |= need.pin_device;
             if let Some(pool) = need.hugetlb {
                 let pages = wanted.hugetlb.entry(pool.size).or_default();
-                // Of gigantic pages there is hardly room for a set for every job: those checks run
-                // one after the other.
-                let sets = if pool.size >= 1 << 29 { 1 } else { jobs };
-                *pages = (*pages).max(pool.pages * sets);
+                *pages = (*pages).max(pool.pages * jobs);
             }
             if need.swap > 0 {
                 wanted.swap = wanted.swap.max(need.swap * jobs + SPARE_SWAP);
