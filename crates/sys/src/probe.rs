@@ -3,11 +3,14 @@
 //! The load and the stores are instructions at known addresses. The signal handler continues at
 //! a third known address when one of them faulted; any other fault keeps its default effect.
 
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::cell::Cell;
 
 use libc::c_int;
 
-static SIGNAL: AtomicI32 = AtomicI32::new(0);
+thread_local! {
+    // Initialised at compile time and never dropped, so the handler may use it.
+    static SIGNAL: Cell<c_int> = const { Cell::new(0) };
+}
 
 #[cfg(target_arch = "x86_64")]
 std::arch::global_asm!(
@@ -90,7 +93,7 @@ pub(crate) fn clear(address: usize) -> Result<(), c_int> {
 }
 
 fn outcome(faulted: c_int) -> Result<(), c_int> {
-    if faulted == 0 { Ok(()) } else { Err(SIGNAL.load(Ordering::Relaxed)) }
+    if faulted == 0 { Ok(()) } else { Err(SIGNAL.get()) }
 }
 
 /// Installs the handler for SIGSEGV and SIGBUS. Without it the accesses of this module do not catch
@@ -121,7 +124,7 @@ extern "C" fn handler(signal: c_int, _info: *mut libc::siginfo_t, context: *mut 
         cowcheck_probe_clear as *const () as usize,
     ];
     if probes.contains(&at) {
-        SIGNAL.store(signal, Ordering::Relaxed);
+        SIGNAL.set(signal);
         *counter = cowcheck_probe_faulted as *const () as usize as _;
         return;
     }

@@ -1,8 +1,8 @@
 //! The actors: every one of them runs this code, from the step after the one that forked it.
 
-use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::io;
+use std::sync::OnceLock;
 
 use cowcheck_model::pages::Run;
 use cowcheck_model::scenario::Scenario;
@@ -55,7 +55,7 @@ pub struct Member<'a> {
     layout: Layout,
     held: HashMap<Pin, Held>,
     children: Vec<(Actor, i32)>,
-    pagemap: OnceCell<Pagemap>,
+    pagemap: OnceLock<Pagemap>,
     /// The first step that is B's own has been seen.
     begun: bool,
 }
@@ -78,7 +78,7 @@ pub fn live<'a>(plan: &'a Plan<'a>, turns: &'a Turns, nonce: u16) {
         layout,
         held: HashMap::new(),
         children: Vec::new(),
-        pagemap: OnceCell::new(),
+        pagemap: OnceLock::new(),
         begun: false,
     };
     a.walk();
@@ -167,7 +167,7 @@ impl Member<'_> {
                 process::call(&[b'c', b'o', b'w', b'-', b'A' + child.index() as u8]);
                 self.me = child;
                 self.children.clear();
-                self.pagemap = OnceCell::new();
+                self.pagemap = OnceLock::new();
                 self.begun = false;
                 self.walk();
                 self.say_goodbye();
@@ -265,10 +265,21 @@ impl Member<'_> {
         StepResult::Ok
     }
 
-    fn write(&self, number: u32, runs: &[Run], stamp: impl Fn(u32) -> Stamp) -> StepResult {
-        let size = self.layout.page_size();
+    fn write(&self, number: u32, runs: &[Run], stamp: impl Fn(u32) -> Stamp + Sync) -> StepResult {
         let planted = self.plan.fault.filter(|fault| fault.is_in_write() && self.is_last_write(number));
         let last = runs.last().map_or(0, |run| run.end() - 1);
+        let results = self.shared_out(runs, |runs| self.write_share(runs, planted, last, &stamp));
+        results.into_iter().find(|result| *result != StepResult::Ok).unwrap_or(StepResult::Ok)
+    }
+
+    fn write_share(
+        &self,
+        runs: &[Run],
+        planted: Option<Fault>,
+        last: u32,
+        stamp: &impl Fn(u32) -> Stamp,
+    ) -> StepResult {
+        let size = self.layout.page_size();
         for (page, offset) in self.layout.each(runs) {
             if page == last && planted == Some(Fault::LostWrite) {
                 continue;
@@ -300,6 +311,40 @@ impl Member<'_> {
     }
 
     fn read(&self, runs: &[Run]) -> (Vec<Seen>, StepResult) {
+        let mut all = Sight::new(self.nonce);
+        for (seen, result) in self.shared_out(runs, |runs| self.read_share(runs)) {
+            seen.into_iter().for_each(|seen| all.run(seen));
+            if result != StepResult::Ok {
+                return (all.seen, result);
+            }
+        }
+        (all.seen, StepResult::Ok)
+    }
+
+    /// Large memory is gone through by as many threads as there are processors, each with its share.
+    /// They are gone when this returns, so that a fork finds one thread.
+    fn shared_out<T: Send>(&self, runs: &[Run], work: impl Fn(&[Run]) -> T + Sync) -> Vec<T> {
+        if !self.layout.is_large() {
+            return vec![work(runs)];
+        }
+        let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get().min(8));
+        let shares = share(runs, threads as u32);
+        std::thread::scope(|scope| {
+            let started: Vec<_> = shares
+                .iter()
+                .map(|runs| std::thread::Builder::new().spawn_scoped(scope, || work(runs)).map_err(|_| runs))
+                .collect();
+            started
+                .into_iter()
+                .filter_map(|thread| match thread {
+                    Ok(thread) => thread.join().ok(),
+                    Err(runs) => Some(work(runs)),
+                })
+                .collect()
+        })
+    }
+
+    fn read_share(&self, runs: &[Run]) -> (Vec<Seen>, StepResult) {
         let mut seen = Sight::new(self.nonce);
         for (page, offset) in self.layout.each(runs) {
             let read = self.layout.area.read(offset, self.layout.page_size(), |words| seen.page(page, words));
@@ -428,13 +473,41 @@ impl Sight {
     }
 
     fn holds(&mut self, page: u32, holds: Holds) {
+        self.run(Seen { pages: Run { first: page, count: 1 }, holds });
+    }
+
+    fn run(&mut self, next: Seen) {
         match self.seen.last_mut() {
-            Some(last) if last.pages.end() == page && last.holds.continued_by(last.pages.count, &holds) => {
-                last.pages.count += 1
+            Some(last)
+                if last.pages.end() == next.pages.first && last.holds.continued_by(last.pages.count, &next.holds) =>
+            {
+                last.pages.count += next.pages.count
             }
-            _ => self.seen.push(Seen { pages: Run { first: page, count: 1 }, holds }),
+            _ => self.seen.push(next),
         }
     }
+}
+
+/// `runs` in `shares` parts of about the same number of pages.
+fn share(runs: &[Run], shares: u32) -> Vec<Vec<Run>> {
+    let pages: u32 = runs.iter().map(|run| run.count).sum();
+    let each = pages.div_ceil(shares).max(1);
+    let mut parts = vec![vec![]];
+    let mut room = each;
+    for run in runs {
+        let mut rest = *run;
+        while rest.count > 0 {
+            if room == 0 {
+                parts.push(vec![]);
+                room = each;
+            }
+            let part = Run { first: rest.first, count: rest.count.min(room) };
+            parts.last_mut().into_iter().for_each(|share| share.push(part));
+            rest = Run { first: part.end(), count: rest.count - part.count };
+            room -= part.count;
+        }
+    }
+    parts
 }
 
 fn no_pin(pin: Pin) -> StepResult {
@@ -459,5 +532,23 @@ fn suffer(fault: Fault) {
         },
         Fault::Crash => process::crash(),
         Fault::WrongByte | Fault::LostWrite | Fault::SwappedPage => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_all_the_pages_in_order() {
+        let runs = [Run { first: 3, count: 5 }, Run { first: 10, count: 1 }, Run { first: 20, count: 7 }];
+        for shares in 1..15 {
+            let parts = share(&runs, shares);
+            assert!(parts.len() <= shares as usize);
+            let all: Vec<u32> = parts.iter().flatten().flat_map(|run| run.pages()).collect();
+            let wanted: Vec<u32> = runs.iter().flat_map(|run| run.pages()).collect();
+            assert_eq!(all, wanted, "{shares} shares: {parts:?}");
+        }
+        assert_eq!(share(&[], 2), [vec![]]);
     }
 }

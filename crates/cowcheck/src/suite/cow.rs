@@ -29,7 +29,8 @@ const HUGETLB_SPLICE: &str =
     "hugetlb pages reached by vmsplice(2) are reused on a write fault (CVE-2020-29374, never fixed for hugetlb)";
 
 /// What is done, as lines of the language. `S` stands for the subject, `P` for as much of it as a
-/// pipe takes, `W` for what is written later on, `PIN` for a read-only pin: fast where the kind's name says so.
+/// pipe takes, `W` for what is written and `R` for what is read of it after the fork
+/// (all of it is read at the end), `PIN` for a read-only pin: fast where the kind's name says so.
 struct Kind {
     name: &'static str,
     description: &'static str,
@@ -61,7 +62,7 @@ const ANONYMOUS: [Kind; 14] = [
         name: "fork-write",
         description: "Basic COW after fork()",
         tags: &[],
-        lines: &["A fork B", "B read S", "A write W", "B read all", "A read all"],
+        lines: &["A fork B", "B read R", "A write W", "B read all", "A read all"],
     },
     Kind {
         name: "fork-write-mprotect",
@@ -69,7 +70,7 @@ const ANONYMOUS: [Kind; 14] = [
         tags: &["mprotect"],
         lines: &[
             "A fork B",
-            "B read S",
+            "B read R",
             "A mprotect S ro",
             "A mprotect S rw # may map pages writable at once, without a write fault",
             "A write W",
@@ -81,7 +82,7 @@ const ANONYMOUS: [Kind; 14] = [
         name: "vmsplice-child",
         description: "vmsplice() + unmap in child",
         tags: &["vmsplice", "CVE-2020-29374"],
-        lines: &["A fork B", "B read S", "B splice p0 P", "B munmap S", "A write W", "B read via p0", "A read all"],
+        lines: &["A fork B", "B read R", "B splice p0 P", "B munmap S", "A write W", "B read via p0", "A read all"],
     },
     Kind {
         name: "vmsplice-child-mprotect",
@@ -89,7 +90,7 @@ const ANONYMOUS: [Kind; 14] = [
         tags: &["vmsplice", "mprotect", "CVE-2020-29374"],
         lines: &[
             "A fork B",
-            "B read S",
+            "B read R",
             "B splice p0 P",
             "B munmap S",
             "A mprotect S ro",
@@ -478,6 +479,7 @@ fn scenario(kind: &Kind, subject: &Subject) -> Scenario {
             "S" => subject.range.to_string(),
             "P" => spliced.to_string(),
             "W" => written.to_string(),
+            "R" => if memory.kind.is_hugetlb() { &spliced } else { &subject.range }.to_string(),
             "PIN" => {
                 if kind.name.contains("-fast") { PinKind::ReadOnlyFast } else { PinKind::ReadOnly }.words().to_owned()
             }
