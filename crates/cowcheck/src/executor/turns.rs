@@ -33,6 +33,8 @@ const WORDS: usize = GONE + Actor::MAX;
 
 /// Room for the records of one run. Page states of base pages cost most: some 100 bytes a page.
 const LOG_BYTES: usize = 16 << 20;
+/// Of those, what is kept for the reason why a run ended.
+const LAST_WORD: usize = 4 << 10;
 
 /// How long anyone sleeps before looking around: what a lost wake-up costs.
 const LOOK_AROUND: Duration = Duration::from_millis(20);
@@ -55,7 +57,11 @@ pub struct Turns {
 impl Turns {
     /// Before the family exists.
     pub fn new() -> io::Result<Turns> {
-        Ok(Turns { board: Board::new(WORDS, LOG_BYTES)? })
+        Turns::with_room(LOG_BYTES)
+    }
+
+    fn with_room(bytes: usize) -> io::Result<Turns> {
+        Ok(Turns { board: Board::new(WORDS, bytes)? })
     }
 
     /// Makes ready for the first or the next run.
@@ -101,13 +107,13 @@ impl Turns {
     /// exist are noted as not tried.
     pub fn advance(&self, scenario: &Scenario, me: Actor, record: Record) {
         let mut next = self.turn() + 1;
-        self.note(&Entry::Record(record));
+        self.note(record);
         while let Some(step) = scenario.steps.get(next - 1) {
             if self.lives(step.actor) {
                 break;
             }
             let why = format!("there is no {}", step.actor);
-            self.note(&Entry::Record(Record { result: StepResult::Skipped(why), ..Record::ok(next as u32) }));
+            self.note(Record { result: StepResult::Skipped(why), ..Record::ok(next as u32) });
             next += 1;
         }
         self.board.word(TURN).store(next as u32, Release);
@@ -143,7 +149,7 @@ impl Turns {
 
     /// Gives the run up, for this reason.
     pub fn abort(&self, end: End) {
-        self.note(&Entry::End(end));
+        self.append(&line(&Entry::End(end)));
         self.board.word(ABORT).store(1, Release);
         self.wake_everyone();
     }
@@ -216,12 +222,32 @@ impl Turns {
         board::wait(self.board.word(WORKER), alarm, limit.min(LOOK_AROUND));
     }
 
-    fn note(&self, entry: &Entry) {
-        let Ok(mut line) = serde_json::to_vec(entry) else { return };
-        line.push(b'\n');
+    /// Appends a record. Where there is no room, its page states are left out; if that does not help,
+    /// the run is given up, because a step without a record was not seen.
+    fn note(&self, record: Record) {
+        let step = record.step;
+        let mut entry = Entry::Record(record);
+        let mut line = line(&entry);
+        if let (false, Entry::Record(record)) = (self.fits(&line), &mut entry) {
+            record.states.clear();
+            line = self::line(&entry);
+        }
+        if self.fits(&line) {
+            self.append(&line);
+        } else {
+            let why = format!("what was seen up to step {step} takes more than {} MiB", self.board.capacity() >> 20);
+            self.abort(End::Failed(why));
+        }
+    }
+
+    fn fits(&self, line: &[u8]) -> bool {
+        self.board.word(LOGGED).load(Acquire) as usize + line.len() + LAST_WORD <= self.board.capacity()
+    }
+
+    fn append(&self, line: &[u8]) {
         let logged = self.board.word(LOGGED);
         let at = logged.load(Acquire) as usize;
-        if self.board.put(at, &line) {
+        if self.board.put(at, line) {
             logged.store((at + line.len()) as u32, Release);
         }
     }
@@ -230,6 +256,13 @@ impl Turns {
     pub fn log(&self) -> Vec<u8> {
         self.board.get(self.board.word(LOGGED).load(Acquire) as usize)
     }
+}
+
+fn line(entry: &Entry) -> Vec<u8> {
+    // Nothing in an entry can fail to be written.
+    let mut line = serde_json::to_vec(entry).unwrap_or_default();
+    line.push(b'\n');
+    line
 }
 
 /// What a log says. A line that a dying process left half written is dropped.
@@ -244,4 +277,45 @@ pub fn died(actor: Actor, step: u32, exit: Exit) -> End {
         Exit::Signal(signal) => (format!("killed by {}", cowcheck_model::errno::signal_name(signal)), signal),
     };
     End::Died { actor, step, how, signal }
+}
+
+#[cfg(test)]
+mod tests {
+    use cowcheck_model::pages::Run;
+    use cowcheck_model::trace::{Observed, PageState};
+
+    use super::*;
+
+    fn record(step: u32, states: u32, why: usize) -> Record {
+        let state = |first| Observed {
+            actor: Actor::A,
+            pages: Run { first, count: 1 },
+            state: PageState::default(),
+            pfn: u64::from(first),
+        };
+        let result = StepResult::Skipped("x".repeat(why));
+        Record { states: (0..states).map(state).collect(), result, ..Record::ok(step) }
+    }
+
+    #[test]
+    fn states_that_do_not_fit_are_left_out() {
+        let turns = Turns::with_room(LAST_WORD + 1000).unwrap();
+        turns.note(record(1, 100, 1));
+        let log = turns.log();
+        let found: Vec<Entry> = entries(&log).collect();
+        assert!(matches!(&found[..], [Entry::Record(record)] if record.states.is_empty()), "{found:?}");
+        assert!(!turns.aborted());
+    }
+
+    #[test]
+    fn a_record_that_does_not_fit_ends_the_run_with_the_reason() {
+        let turns = Turns::with_room(LAST_WORD + 1000).unwrap();
+        turns.note(record(1, 0, 1));
+        turns.note(record(2, 0, 2000));
+        let log = turns.log();
+        let found: Vec<Entry> = entries(&log).collect();
+        let [Entry::Record(_), Entry::End(End::Failed(why))] = &found[..] else { panic!("{found:?}") };
+        assert!(why.contains("up to step 2 takes more than"), "{why}");
+        assert!(turns.aborted());
+    }
 }

@@ -2,7 +2,7 @@
 
 use cowcheck_model::memory::Size;
 
-use super::Thing;
+use super::{Pages, Thing};
 use super::change::Changes;
 use super::machine::{HugetlbSize, about, available, hugetlb_sizes};
 use super::undo::write_value;
@@ -13,8 +13,8 @@ pub(crate) const SPARE: u64 = 2 << 30;
 /// Tries of pages that the kernel did not find at once.
 const TRIES: u32 = 3;
 
-/// Sees to it that `want` pages of `bytes` are free, as far as there is memory for them.
-pub(crate) fn provide(changes: &mut Changes<'_>, bytes: u64, want: u64) {
+/// Sees to it that pages of `bytes` are free, as far as there is memory for them.
+pub(crate) fn provide(changes: &mut Changes<'_>, bytes: u64, Pages { least, best: want }: Pages) {
     let thing = Thing::Hugetlb(bytes);
     let Some(size) = find(changes, bytes) else {
         return changes.could_not(thing, format!("kernel without {} hugetlb pages", Size(bytes)), "");
@@ -37,7 +37,7 @@ pub(crate) fn provide(changes: &mut Changes<'_>, bytes: u64, want: u64) {
         let (added, free) = (found.nr - size.nr, found.available());
         changes.did(format!("added {added} hugetlb pages of {} ({free} free now)", Size(bytes)));
     }
-    if found.available() < want {
+    if found.available() < least {
         let (free, of) = (found.available(), Size(bytes));
         let (reason, remedy) = if room < missing {
             (
@@ -107,7 +107,7 @@ mod tests {
     fn run(fake: &Fake, want: u64) -> (Vec<String>, Vec<Undo>, Vec<String>) {
         let (roots, mut ledger) = (fake.roots(), Vec::new());
         let mut changes = Changes::new(&roots, &mut ledger);
-        provide(&mut changes, TWO_MIB, want);
+        provide(&mut changes, TWO_MIB, Pages { least: want, best: want });
         let could_not = changes.could_not.iter().map(ToString::to_string).collect();
         (changes.did, ledger, could_not)
     }

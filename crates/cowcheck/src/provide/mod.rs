@@ -96,13 +96,22 @@ impl fmt::Display for CouldNot {
     }
 }
 
+/// How many hugetlb pages of a size.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pages {
+    /// With fewer, something cannot run at all.
+    pub least: u64,
+    /// With more, nothing is gained.
+    pub best: u64,
+}
+
 /// What to set up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// Every THP size usable, the huge zero page on, khugepaged quiet.
     pub thp: bool,
     /// For each hugetlb page size in bytes, how many pages shall be free.
-    pub hugetlb: BTreeMap<u64, u64>,
+    pub hugetlb: BTreeMap<u64, Pages>,
     /// Bytes of free swap; 0 for none.
     pub swap: u64,
     /// Where a swap file may be made; /var/tmp if not given.
@@ -122,7 +131,10 @@ impl Wanted {
             wanted.debugfs |= need.pin_device;
             if let Some(pool) = need.hugetlb {
                 let pages = wanted.hugetlb.entry(pool.size).or_default();
-                *pages = (*pages).max(pool.pages * jobs);
+                // Gigantic pages take a good part of a machine's memory.
+                let sets = if pool.size >= 1 << 29 { jobs.min(2) } else { jobs };
+                pages.least = pages.least.max(pool.pages);
+                pages.best = pages.best.max(pool.pages * sets);
             }
             if need.swap > 0 {
                 wanted.swap = wanted.swap.max(need.swap * jobs + SPARE_SWAP);
@@ -283,7 +295,10 @@ mod tests {
             Needs { swap: 4 << 20, thp: Some(2 << 20), ..Needs::default() },
         ];
         let wanted = Wanted::by(&needs, 4);
-        assert_eq!(wanted.hugetlb, BTreeMap::from([(2 << 20, 12), (1 << 30, 2)]));
+        assert_eq!(wanted.hugetlb, BTreeMap::from([
+            (2 << 20, Pages { least: 3, best: 12 }),
+            (1 << 30, Pages { least: 2, best: 4 }),
+        ]));
         assert_eq!(wanted.swap, (16 << 20) + (256 << 20));
         assert!(wanted.thp && !wanted.debugfs);
         assert_eq!(Wanted::by([], 4), Wanted::default());
