@@ -2,10 +2,10 @@
 
 use cowcheck_model::memory::Size;
 
-use super::{Pages, Thing};
 use super::change::Changes;
 use super::machine::{HugetlbSize, about, available, hugetlb_sizes};
 use super::undo::write_value;
+use super::{Pages, Thing};
 
 /// Memory that stays available to everybody else.
 pub(crate) const SPARE: u64 = 2 << 30;

@@ -295,10 +295,10 @@ mod tests {
             Needs { swap: 4 << 20, thp: Some(2 << 20), ..Needs::default() },
         ];
         let wanted = Wanted::by(&needs, 4);
-        assert_eq!(wanted.hugetlb, BTreeMap::from([
-            (2 << 20, Pages { least: 3, best: 12 }),
-            (1 << 30, Pages { least: 2, best: 4 }),
-        ]));
+        assert_eq!(
+            wanted.hugetlb,
+            BTreeMap::from([(2 << 20, Pages { least: 3, best: 12 }), (1 << 30, Pages { least: 2, best: 4 }),])
+        );
         assert_eq!(wanted.swap, (16 << 20) + (256 << 20));
         assert!(wanted.thp && !wanted.debugfs);
         assert_eq!(Wanted::by([], 4), Wanted::default());
