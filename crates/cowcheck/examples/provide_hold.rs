@@ -14,7 +14,7 @@ use std::time::Duration;
 use cowcheck::provide::guard::{self, Guard};
 use cowcheck::provide::roots::Roots;
 use cowcheck::provide::undo::{Ledger, Undo};
-use cowcheck::provide::{Provided, Wanted};
+use cowcheck::provide::{Pages, Provided, Wanted};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -47,7 +47,8 @@ fn main() -> ExitCode {
         _ => {
             wanted.thp = true;
             wanted.debugfs = true;
-            wanted.hugetlb = BTreeMap::from([(2 << 20, 4), (1 << 30, 2)]);
+            wanted.hugetlb =
+                BTreeMap::from([(2 << 20, Pages { least: 4, best: 4 }), (1 << 30, Pages { least: 2, best: 2 })]);
         }
     }
     let provided = match Provided::set_up(&roots, &wanted) {
