@@ -8,7 +8,11 @@
 pub mod cli;
 pub mod compare;
 pub mod executor;
+pub mod here;
 pub mod provide;
 pub mod report;
 pub mod run;
+pub mod guest;
 pub mod suite;
+pub mod vm;
+pub mod wire;

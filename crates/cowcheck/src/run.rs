@@ -1,6 +1,6 @@
 //! Runs checks and tells the sinks: the middle of the flow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +35,8 @@ pub struct Options {
     pub fault: Option<Fault>,
     /// The device for read-only pins.
     pub pin_device: Option<String>,
+    /// Indices of the plan that have an outcome from before: they are passed over.
+    pub done: BTreeSet<usize>,
 }
 
 /// A check to run, or the reason and the remedy why it is not.
@@ -66,9 +68,9 @@ pub struct Summary {
 }
 
 /// The plan of a run: every check, as often as it is repeated.
-pub fn plan(entries: &[Entry], repeat: u32) -> Vec<Planned> {
+pub fn plan<'a>(checks: impl Iterator<Item = &'a Check> + Clone, repeat: u32) -> Vec<Planned> {
     let planned = |repeat| {
-        entries.iter().map(move |Entry { check, .. }| Planned {
+        checks.clone().map(move |check| Planned {
             id: check.id.clone(),
             group: check.group.to_owned(),
             kind: check.kind.clone(),
@@ -98,7 +100,7 @@ pub fn run(
     }
     let mut teller = Teller { entries, options, sink, counts: Counts::default(), stopped: None, error: None };
     let mut jobs = Vec::new();
-    for (index, _) in start.plan.iter().enumerate() {
+    for index in (0..start.plan.len()).filter(|index| !options.done.contains(index)) {
         let entry = &entries[index % entries.len()];
         match &entry.unmet {
             Some((reason, remedy)) => {

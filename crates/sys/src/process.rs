@@ -38,6 +38,17 @@ fn one_thread() -> bool {
     })
 }
 
+/// Has the kernel kill the process that this command starts as soon as the thread is gone that started it
+/// (PR_SET_PDEATHSIG(2const)): even SIGKILL leaves nothing behind.
+pub fn die_with_parent(command: &mut std::process::Command) {
+    let kill = || {
+        // SAFETY: a system call without memory.
+        crate::check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) }).map(drop)
+    };
+    // SAFETY: between fork and exec it makes one system call, which is async-signal-safe, and allocates nothing.
+    unsafe { std::os::unix::process::CommandExt::pre_exec(command, kill) };
+}
+
 /// _exit(2): no destructors, no buffers flushed.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: ends the process.

@@ -4,9 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use cowcheck_model::memory::Size;
 
 use super::exit;
 use crate::executor::fault::Fault;
+use crate::suite::select::Selection;
+use crate::vm::qemu::Accel;
 
 /// Does this Linux kernel keep the promise of copy-on-write? Shows exactly where it does not.
 #[derive(Debug, Parser)]
@@ -35,6 +38,9 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Print a check of the catalogue as a .cow file
     Show(ShowArgs),
+    /// Run checks on other kernels, each in a VM
+    #[command(after_help = VM_EXAMPLES)]
+    Vm(VmArgs),
     /// Judge saved traces again, without touching the kernel
     #[command(after_help = "Examples:\n  cowcheck run --save-trace traces\n  cowcheck judge traces/*.json")]
     Judge(JudgeArgs),
@@ -56,6 +62,18 @@ Examples:
 Exit code: the command's; 125 if cowcheck itself failed (could not set up or put back), 126 if the
 command cannot be run, 127 if there is no such command.";
 
+const VM_EXAMPLES: &str = "\
+Examples:
+  cowcheck vm arch/x86/boot/bzImage              a kernel of your own
+  cowcheck vm .                                  the same, from the top of its build tree
+  cowcheck vm debian:5.10 debian:6.12 debian:7.2 --results out
+  cowcheck vm debian:6.1 --check 'cow/collapse-*' --repeat 20 --cmdline 'slub_debug=FZ'
+  cowcheck vm debian:6.12 --shell                a prompt in the guest
+  cowcheck vm debian:6.12 -- ./cow               the kernel's own selftest, linked statically
+
+Needs qemu-system-x86_64, no root. COWCHECK_QEMU names another QEMU. Packages are kept in
+$COWCHECK_CACHE or ~/.cache/cowcheck.";
+
 const RUN_EXAMPLES: &str = "\
 Examples:
   cowcheck run                                 everything that can run as it is
@@ -66,32 +84,9 @@ Examples:
 
 --provide needs root. What it changes is put back when the run ends, however it ends.";
 
-/// Which checks.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub struct Selection {
-    /// Only checks whose id matches one of these patterns (`*` any text, `?` any character)
-    #[arg(value_name = "ID-GLOB")]
-    pub globs: Vec<String>,
-    /// Only this group, as in cow
-    #[arg(long, value_name = "GROUP")]
-    pub group: Vec<String>,
-    /// Only this kind (what is done), as in fork-write
-    #[arg(long, value_name = "KIND")]
-    pub kind: Vec<String>,
-    /// Only this memory (what it is done to), as in thp-pte
-    #[arg(long, value_name = "MEMORY")]
-    pub memory: Vec<String>,
-    /// Only memory with pages of this size, as in 4K, 2M or 1G
-    #[arg(long, value_name = "SIZE")]
-    pub size: Vec<String>,
-}
-
 /// How to run, for `run` and `replay`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Running {
-    /// Set up what checks need (swap, THP sizes, hugetlb pages) and put it back afterwards; needs root
-    #[arg(long)]
-    pub provide: bool,
     /// Run each check so many times
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub repeat: u32,
@@ -175,6 +170,9 @@ pub struct RunArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would make it the help of the first argument")]
     pub selection: Selection,
+    /// Set up what checks need (swap, THP sizes, hugetlb pages) and put it back afterwards; needs root
+    #[arg(long)]
+    pub provide: bool,
     #[command(flatten)]
     #[expect(missing_docs, reason = "as above")]
     pub running: Running,
@@ -205,6 +203,9 @@ pub struct ReplayArgs {
     /// The .cow files; - is standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// Set up what checks need (swap, THP sizes, hugetlb pages) and put it back afterwards; needs root
+    #[arg(long)]
+    pub provide: bool,
     #[command(flatten)]
     #[expect(missing_docs, reason = "as above")]
     pub running: Running,
@@ -255,4 +256,75 @@ pub struct ProvideArgs {
     /// The command and its arguments
     #[arg(required = true, last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
+}
+
+/// `vm`
+#[derive(Debug, clap::Args)]
+pub struct VmArgs {
+    /// The kernels: a bzImage, a build tree, a .deb, a Debian package, or a version as in debian:6.12
+    #[arg(required = true, value_name = "KERNEL")]
+    pub kernels: Vec<String>,
+    /// Only checks whose id matches this pattern (`*` any text, `?` any character)
+    #[arg(long, value_name = "ID-GLOB")]
+    pub check: Vec<String>,
+    /// Only this group, as in cow
+    #[arg(long, value_name = "GROUP")]
+    pub group: Vec<String>,
+    /// Only this kind (what is done), as in fork-write
+    #[arg(long, value_name = "KIND")]
+    pub kind: Vec<String>,
+    /// Only this memory (what it is done to), as in thp-pte; `--memory` is the guest's here
+    #[arg(long, value_name = "MEMORY")]
+    pub on: Vec<String>,
+    /// Only memory with pages of this size, as in 4K, 2M or 1G
+    #[arg(long, value_name = "SIZE")]
+    pub size: Vec<String>,
+    /// Run scenarios from this .cow file instead of the catalogue
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["check", "group", "kind", "on", "size"])]
+    pub scenario: Vec<PathBuf>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "as above")]
+    pub running: Running,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "as above")]
+    pub machine: MachineArgs,
+    /// Run this static program in each guest instead, with everything set up that checks need
+    #[arg(last = true, value_name = "PROGRAM", conflicts_with_all = ["check", "group", "kind", "on", "size", "scenario", "shell"])]
+    pub program: Vec<String>,
+}
+
+/// The virtual machines.
+#[derive(Debug, clap::Args)]
+pub struct MachineArgs {
+    /// Processors of each guest [default: this machine's, shared by the guests that run side by side]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
+    pub cpus: Option<u32>,
+    /// Memory of each guest, as in 512M or 4G [default: 5G, which lets 1 GiB hugetlb pages be had, or less]
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub memory: Option<u64>,
+    /// More words for the command line of the guest's kernel
+    #[arg(long, value_name = "WORDS", default_value = "", allow_hyphen_values = true)]
+    pub cmdline: String,
+    /// What runs the guest's instructions [default: kvm where it boots the guest, else tcg]
+    #[arg(long, value_enum)]
+    pub accel: Option<Accel>,
+    /// Keep the files of each guest (initramfs, console, QEMU's command) in this directory
+    #[arg(long, value_name = "DIRECTORY")]
+    pub keep: Option<PathBuf>,
+    /// Print the QEMU commands and run nothing; needs --keep, for the files
+    #[arg(long, requires = "keep")]
+    pub dry_run: bool,
+    /// A prompt on the guest's console, instead of checks
+    #[arg(long)]
+    pub shell: bool,
+    /// Run so many guests side by side [default: as many as there are processors and memory for]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub guests: Option<u16>,
+}
+
+fn memory(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(Size(bytes)) if (96 << 20..=1 << 40).contains(&bytes) => Ok(bytes),
+        _ => Err("expected a size between 96M and 1024G, as in 512M or 4G".to_owned()),
+    }
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::args::{DoctorArgs, TextOrJson};
 use super::exit::Code;
-use super::run::look;
+use crate::here::look;
 use crate::provide::doctor::doctor;
 use crate::provide::roots::Roots;
 

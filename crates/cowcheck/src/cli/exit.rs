@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::suite::select::Unknown;
+
 /// How the program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
@@ -46,3 +48,9 @@ impl From<Code> for ExitCode {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(pub String);
+
+impl From<Unknown> for Usage {
+    fn from(unknown: Unknown) -> Usage {
+        Usage(unknown.0)
+    }
+}

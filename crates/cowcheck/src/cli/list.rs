@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::args::{ListArgs, TextOrJson};
 use super::exit::Code;
-use super::run::look;
-use super::select::select;
+use crate::here::look;
+use crate::suite::select::select;
 use crate::provide::roots::Roots;
 use crate::suite::{self, Sizes};
 

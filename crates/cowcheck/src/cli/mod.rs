@@ -11,8 +11,8 @@ pub mod outputs;
 pub mod provide;
 pub mod replay;
 pub mod run;
-pub mod select;
 pub mod show;
+pub mod vm;
 
 use clap::Parser;
 
@@ -34,6 +34,7 @@ pub fn main() -> Code {
         Command::Doctor(args) => doctor::main(&args),
         Command::Replay(args) => replay::main(args),
         Command::Show(args) => show::main(&args),
+        Command::Vm(args) => vm::main(&args),
         Command::Judge(args) => judge::main(&args),
         Command::Compare(args) => compare::main(&args),
         Command::Provide(args) => Ok(provide::main(&args)),

@@ -13,7 +13,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::args::ProvideArgs;
 use super::exit::Code;
-use super::run::{catch_signals, look};
+use super::run::catch_signals;
+use crate::here::look;
 use crate::provide::needs::Needs;
 use crate::provide::roots::Roots;
 use crate::provide::{ProvideError, Provided, Wanted};

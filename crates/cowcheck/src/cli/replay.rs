@@ -7,6 +7,7 @@ use cowcheck_model::text;
 use super::args::ReplayArgs;
 use super::exit::{Code, Usage};
 use super::{files, run};
+use crate::here::Settings;
 use crate::suite::check::Check;
 
 /// Runs scenarios from files.
@@ -25,7 +26,8 @@ pub fn main(args: ReplayArgs) -> anyhow::Result<Code> {
     if checks.is_empty() {
         return Ok(Code::Usage);
     }
-    let code = run::checks_on_this_machine(checks, &args.running)?;
+    let settings = if args.provide { Settings::Provided } else { Settings::AsTheyAre };
+    let code = run::checks_on_this_machine(checks, settings, &args.running)?;
     Ok(if bad && code != Code::Failure { Code::Usage } else { code })
 }
 
@@ -34,15 +36,5 @@ fn read(file: &Path) -> Result<Check, Usage> {
     let text = files::read(file)?;
     let scenario = text::parse_valid(&text, rustix::param::page_size() as u32)
         .map_err(|error| Usage(error.in_file(&name).to_string()))?;
-    Ok(Check {
-        id: name,
-        group: "replay",
-        kind: "replay".to_owned(),
-        memory: scenario.memory.kind.word(),
-        size: scenario.memory.size,
-        description: None,
-        tags: vec![],
-        scenario,
-        known: None,
-    })
+    Ok(Check::of_file(name, scenario))
 }

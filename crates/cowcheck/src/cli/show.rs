@@ -4,8 +4,8 @@ use std::io::Write;
 
 use super::args::ShowArgs;
 use super::exit::{Code, Usage};
-use super::run::look;
-use super::select::unknown_id;
+use crate::here::look;
+use crate::suite::select::unknown_id;
 use crate::provide::roots::Roots;
 use crate::suite::{self, Sizes};
 

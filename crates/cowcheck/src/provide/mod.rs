@@ -24,7 +24,7 @@ pub mod modules;
 pub mod needs;
 pub mod pool;
 pub mod roots;
-mod swap;
+pub(crate) mod swap;
 mod swap_header;
 mod thp;
 pub mod undo;
@@ -241,6 +241,12 @@ impl Drop for Provided {
             eprintln!("cowcheck: {}", NotRestored(stuck));
         }
     }
+}
+
+/// Sets up what is wanted on a machine that will be gone afterwards: there is nothing to put back. Says what
+/// was done, and what could not be.
+pub fn for_good(roots: &Roots, wanted: &Wanted) -> (Vec<String>, Vec<CouldNot>) {
+    make(roots, &mut Vec::new(), wanted)
 }
 
 /// The order matters: hugetlb pages before swap, which may take memory; what comes last is undone

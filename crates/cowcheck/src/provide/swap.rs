@@ -58,11 +58,20 @@ fn pages(bytes: u64) -> io::Result<u32> {
 
 /// Writes the signature and swaps to it.
 fn activate(changes: &mut Changes<'_>, area: &Path, bytes: u64) -> io::Result<()> {
+    format(area, bytes)?;
+    changes.ledger.promise(Undo::Swapoff { device: area.to_owned() })?;
+    cowcheck_sys::swap::swapon(area)
+}
+
+fn format(area: &Path, bytes: u64) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).open(area)?;
     file.write_all(&first_page(rustix::param::page_size(), pages(bytes)?))?;
-    file.sync_all()?;
-    drop(file);
-    changes.ledger.promise(Undo::Swapoff { device: area.to_owned() })?;
+    file.sync_all()
+}
+
+/// Swaps to a device that nobody else has, for good.
+pub(crate) fn format_and_activate(area: &Path, bytes: u64) -> io::Result<()> {
+    format(area, bytes)?;
     cowcheck_sys::swap::swapon(area)
 }
 

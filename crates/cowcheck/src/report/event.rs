@@ -4,7 +4,8 @@ use std::fmt;
 
 use cowcheck_model::trace::Trace;
 use cowcheck_model::verdict::{Kind, Verdict};
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
 
 /// What is known before the first check runs.
 #[derive(Debug, Clone)]
@@ -21,9 +22,27 @@ pub struct Start {
     pub thp_sizes: Vec<u64>,
     /// Bytes of every hugetlb page size, ascending.
     pub hugetlb_sizes: Vec<u64>,
+    /// The VM that ran it; `None` for a machine of its own.
+    pub vm: Option<Vm>,
     /// Every check that will have an outcome, in catalogue order. With repeats, the whole list is
     /// repeated.
     pub plan: Vec<Planned>,
+}
+
+/// A VM, as far as results depend on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Vm {
+    /// The kernel, as it was asked for: a file, a package, `debian:6.1`.
+    pub handle: String,
+    /// The distribution's package and its version, where it came from one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package: Option<String>,
+    /// What ran its instructions: `kvm` or `tcg`.
+    pub accel: String,
+    /// Processors.
+    pub cpus: u32,
+    /// Bytes of memory.
+    pub memory: u64,
 }
 
 /// One check of the plan.

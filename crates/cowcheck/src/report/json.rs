@@ -8,7 +8,7 @@ use cowcheck_model::verdict::Verdict;
 use serde::Serialize;
 
 use super::Sink;
-use super::event::{Counts, Event, Planned};
+use super::event::{Counts, Event, Planned, Vm};
 
 /// The version of the schema.
 pub const VERSION: u32 = 1;
@@ -32,6 +32,8 @@ enum Line<'a> {
         pmd_size: u64,
         thp_sizes: &'a [u64],
         hugetlb_sizes: &'a [u64],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        vm: Option<&'a Vm>,
         planned: usize,
     },
     Note {
@@ -91,6 +93,7 @@ impl<W: Write> Sink for Json<W> {
                     pmd_size: start.pmd_size,
                     thp_sizes: &start.thp_sizes,
                     hugetlb_sizes: &start.hugetlb_sizes,
+                    vm: start.vm.as_ref(),
                     planned: start.plan.len(),
                 })
             }

@@ -38,6 +38,7 @@ pub(crate) fn start() -> Start {
         pmd_size: 2 << 20,
         thp_sizes: vec![16 << 10, 2 << 20],
         hugetlb_sizes: vec![2 << 20, 1 << 30],
+        vm: None,
         plan,
     }
 }

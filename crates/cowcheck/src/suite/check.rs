@@ -28,6 +28,21 @@ pub struct Check {
 }
 
 impl Check {
+    /// A user's own scenario, from the file of this name.
+    pub fn of_file(name: String, scenario: Scenario) -> Check {
+        Check {
+            id: name,
+            group: "replay",
+            kind: "replay".to_owned(),
+            memory: scenario.memory.kind.word(),
+            size: scenario.memory.size,
+            description: None,
+            tags: vec![],
+            scenario,
+            known: None,
+        }
+    }
+
     /// A failure that is known is an `xfail` that names the bug. The known bugs are leaks: anything
     /// else that is seen beside them is not known.
     pub fn weigh(&self, verdict: Verdict) -> Verdict {

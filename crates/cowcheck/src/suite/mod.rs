@@ -5,13 +5,16 @@
 pub mod check;
 pub mod cow;
 pub mod glob;
+pub mod select;
+
+use serde::{Deserialize, Serialize};
 
 use check::Check;
 
 use crate::provide::machine::Machine;
 
 /// The sizes of pages that a machine has, from which the catalogue is made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sizes {
     /// Bytes of the base page.
     pub page: u64,
@@ -24,6 +27,16 @@ pub struct Sizes {
 }
 
 impl Sizes {
+    /// All that any x86_64 kernel has, to tell early what words can mean.
+    pub fn widest() -> Sizes {
+        Sizes {
+            page: 4096,
+            pmd: 2 << 20,
+            thp: (13..=21).map(|order| 1 << order).collect(),
+            hugetlb: vec![2 << 20, 1 << 30],
+        }
+    }
+
     /// Those of a machine.
     pub fn of(machine: &Machine) -> Sizes {
         Sizes {

@@ -1,0 +1,99 @@
+//! What a guest is to do. It finds it in its initramfs.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use cowcheck_model::text;
+use serde::{Deserialize, Serialize};
+
+use crate::executor::fault::Fault;
+use crate::suite::check::Check;
+use crate::suite::select::{Selection, Unknown, select};
+use crate::suite::{self, Sizes};
+
+/// Where the order lies in the guest. Where there is none, a process 1 is no guest of ours.
+pub const PLACE: &str = "/cowcheck/order.json";
+
+/// The guest's order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Order {
+    /// Modules, in the order in which they are loaded.
+    pub modules: Vec<ModuleFile>,
+    /// What is done then.
+    pub task: Task,
+}
+
+/// A kernel module in the initramfs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModuleFile {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its parameters, as init_module(2) takes them.
+    pub parameters: String,
+}
+
+/// What a guest is for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Task {
+    /// Running checks.
+    Checks(Checks),
+    /// Running a program with everything set up that checks need. It lies in the initramfs.
+    Program(Vec<String>),
+    /// A prompt on the console.
+    Shell,
+}
+
+/// Which checks, and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Checks {
+    /// Which.
+    pub what: What,
+    /// How often each.
+    pub repeat: u32,
+    /// How many at once; one for each processor if not given.
+    pub jobs: Option<usize>,
+    /// The time limit of one run in milliseconds.
+    pub limit_ms: u64,
+    /// Stop at the first failure.
+    pub fail_fast: bool,
+    /// Are the traces wanted?
+    pub traces: bool,
+    /// Only checks that cow.c has.
+    pub peers_only: bool,
+    /// A fault to plant in our own executor.
+    pub fault: Option<Fault>,
+    /// Indices of the plan that have an outcome from an earlier guest.
+    pub done: BTreeSet<usize>,
+}
+
+/// Checks of the catalogue, or of files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// Of the catalogue.
+    Selection(Selection),
+    /// The name and the text of `.cow` files.
+    Scenarios(Vec<(String, String)>),
+}
+
+impl Checks {
+    /// The checks. Both ends ask this, so that the plan need not be sent.
+    pub fn checks(&self, sizes: &Sizes) -> Result<Vec<Check>, Unknown> {
+        let mut checks = match &self.what {
+            What::Selection(selection) => select(suite::catalogue(sizes), selection)?,
+            What::Scenarios(files) => {
+                let read = |(name, text): &(String, String)| {
+                    text::parse_valid(text, sizes.page as u32)
+                        .map(|scenario| Check::of_file(name.clone(), scenario))
+                        .map_err(|error| Unknown(error.in_file(name).to_string()))
+                };
+                files.iter().map(read).collect::<Result<_, _>>()?
+            }
+        };
+        if self.peers_only {
+            checks.retain(|check| check.description.is_some());
+        }
+        Ok(checks)
+    }
+}

@@ -1,0 +1,514 @@
+//! All checks on one kernel, in as many guests as it takes: a check that kills its guest costs only itself.
+//!
+//! When a guest dies while several checks run, any of them may have done it. They are run again one at a time in a
+//! fresh guest, which tells which one it was; if none does it again, all of them are charged.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use cowcheck_model::trace::Trace;
+use cowcheck_model::verdict::Verdict;
+
+use super::console::Sign;
+use super::guest::{End, Guest, Heard, Patience};
+use super::initramfs::Initramfs;
+use super::qemu::{Files, Machine};
+use crate::guest::order::{self, Checks, ModuleFile, Order, Task};
+use crate::report::Sink;
+use crate::report::event::{Counts, Event, Outcome, Planned, Start, Vm};
+use crate::run::{self, Summary};
+use crate::suite::Sizes;
+use crate::wire::Said;
+
+/// How often a boot is tried that comes to a halt: under software emulation on a busy host some do.
+const BOOTS: u32 = 3;
+
+/// How many guests may die before the kernel is given up.
+const DEATHS: u32 = 40;
+
+/// How many lines of the kernel log are told of each sign.
+const TOLD: usize = 5;
+
+/// A kernel, ready to be booted.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// As it was asked for.
+    pub handle: String,
+    /// The distribution's package and its version.
+    pub package: Option<String>,
+    /// Its release, as far as its file tells.
+    pub release: String,
+    /// The file that QEMU boots.
+    pub file: PathBuf,
+    /// Modules to load, in order: name, parameters, data.
+    pub modules: Vec<(String, String, Vec<u8>)>,
+}
+
+/// Everything about a session but its order.
+#[derive(Debug, Clone)]
+pub struct Spec<'a> {
+    /// The kernel.
+    pub subject: &'a Subject,
+    /// The machine.
+    pub machine: Machine,
+    /// QEMU.
+    pub qemu: &'a Path,
+    /// The first process: this program.
+    pub init: &'a [u8],
+    /// A program to run in the guest, where that is the order: its place and its bytes.
+    pub program: Option<(String, &'a [u8])>,
+    /// Where the guest's files go.
+    pub directory: &'a Path,
+    /// How long a guest may be silent.
+    pub patience: Patience,
+}
+
+impl Spec<'_> {
+    /// Makes the initramfs, and tells where everything lies.
+    pub fn prepare(&self, task: Task) -> io::Result<Files> {
+        fs::create_dir_all(self.directory)?;
+        let mut archive = Initramfs::new();
+        archive.program("/init", self.init);
+        let mut modules = Vec::new();
+        for (number, (name, parameters, data)) in self.subject.modules.iter().enumerate() {
+            let path = format!("/cowcheck/modules/{number:02}-{name}.ko");
+            archive.file(&path, data);
+            modules.push(ModuleFile { path: path.into(), parameters: parameters.clone() });
+        }
+        if let Some((path, data)) = &self.program {
+            archive.program(path, data);
+        }
+        let order = Order { modules, task };
+        archive.file(order::PLACE, &serde_json::to_vec(&order)?);
+        let files = Files::new(&self.subject.file, self.directory);
+        fs::write(files.initramfs(), archive.finish())?;
+        Ok(files)
+    }
+
+    fn boot(&self, task: Task) -> io::Result<Guest> {
+        Guest::start(self.qemu, &self.machine, self.prepare(task)?, self.patience)
+    }
+
+    fn vm(&self) -> Vm {
+        Vm {
+            handle: self.subject.handle.clone(),
+            package: self.subject.package.clone(),
+            accel: self.machine.accel.to_string(),
+            cpus: self.machine.cpus,
+            memory: self.machine.memory,
+        }
+    }
+}
+
+/// Makes a verdict of the kernel's one of the person's: an `xfail` where the failure is known.
+pub type Weigh<'a> = &'a dyn Fn(&Planned, Verdict) -> Verdict;
+
+/// What else a session needs.
+pub struct Means<'a> {
+    /// Where the events go.
+    pub sink: &'a mut dyn Sink,
+    /// See [`Weigh`]. The second argument is what the catalogue and the contract say.
+    pub weigh: Weigh<'a>,
+    /// Where traces are saved, if they are.
+    pub save_trace: Option<&'a Path>,
+    /// Looked at now and then.
+    pub interrupted: &'a AtomicBool,
+}
+
+/// Runs checks.
+pub fn run<'a>(spec: &'a Spec<'a>, order: &'a Checks, means: Means<'a>) -> io::Result<Summary> {
+    let session = Session {
+        spec,
+        order,
+        means,
+        began: Instant::now(),
+        plan: Vec::new(),
+        checks_in_plan: 0,
+        done: BTreeSet::new(),
+        counts: Counts::default(),
+        started: false,
+        signs: BTreeMap::new(),
+        deaths: 0,
+    };
+    session.run()
+}
+
+struct Session<'a> {
+    spec: &'a Spec<'a>,
+    order: &'a Checks,
+    means: Means<'a>,
+    began: Instant,
+    plan: Vec<Planned>,
+    /// Without the repeats.
+    checks_in_plan: usize,
+    done: BTreeSet<usize>,
+    counts: Counts,
+    started: bool,
+    /// What the kernel log had, guest by guest.
+    signs: BTreeMap<Sign, Vec<String>>,
+    deaths: u32,
+}
+
+/// What one guest came to.
+struct Stay {
+    end: End,
+    /// Begun and not ended.
+    running: BTreeSet<usize>,
+    /// Outcomes that are held back until it is known what they are worth.
+    held: Vec<Outcome>,
+    /// Did the checks come to their end?
+    finished: bool,
+    /// Why they were not all run.
+    stopped: Option<String>,
+    was_up: bool,
+    /// The console's last lines.
+    console: String,
+}
+
+impl Session<'_> {
+    fn run(mut self) -> io::Result<Summary> {
+        let mut suspects: BTreeSet<usize> = BTreeSet::new();
+        let mut blame: Option<End> = None;
+        let (mut boots, mut idle_deaths) = (0, 0);
+        let stopped = loop {
+            let before = self.done.len();
+            let stay = self.stay(&suspects)?;
+            if !stay.was_up && matches!(stay.end, End::Silent { .. }) && boots + 1 < BOOTS {
+                boots += 1;
+                self.note(&format!("{} before its first program; it is booted again", stay.end.told()))?;
+                continue;
+            }
+            boots = 0;
+            if stay.end == End::Stopped {
+                break Some(stay.end.told());
+            }
+            if let Some(stopped) = stay.stopped {
+                break Some(stopped);
+            }
+            if !self.started {
+                self.say_console(&stay.console)?;
+                break Some(match stay.was_up {
+                    true => stay.end.told(),
+                    false => format!("no boot: {}", stay.end.told()),
+                });
+            }
+            if stay.end == End::Over && stay.finished {
+                if !suspects.is_empty() {
+                    let why = blame.take().map_or_else(String::new, |end| end.told());
+                    let reason = format!("{why} while this ran beside others; run alone, none of them did it again");
+                    for outcome in stay.held {
+                        self.charge(outcome.index, Verdict::Crash { reason: reason.clone() }, None)?;
+                    }
+                    suspects.clear();
+                }
+                if self.done.len() == self.plan.len() {
+                    break None;
+                }
+                if self.done.len() == before {
+                    break Some("the guest left checks out".to_owned());
+                }
+                continue;
+            }
+            // It died.
+            self.deaths += 1;
+            for outcome in stay.held {
+                self.tell(outcome)?;
+            }
+            let running: Vec<usize> = stay.running.iter().copied().collect();
+            suspects.clear();
+            match running.as_slice() {
+                [] => {
+                    self.note(&format!("{} between two checks", stay.end.told()))?;
+                    self.say_console(&stay.console)?;
+                    idle_deaths = if self.done.len() == before { idle_deaths + 1 } else { 0 };
+                    if self.done.len() == self.plan.len() {
+                        break Some(format!("after the last check {}", stay.end.told()));
+                    }
+                    if idle_deaths == 2 {
+                        break Some(stay.end.told());
+                    }
+                }
+                [culprit] => self.charge(*culprit, verdict(&stay.end), Some(&stay.console))?,
+                several => {
+                    let names: Vec<&str> = several.iter().map(|index| self.name(*index)).collect();
+                    let text =
+                        format!("{} while {} ran; they are run one at a time", stay.end.told(), names.join(" and "));
+                    self.note(&text)?;
+                    self.say_console(&stay.console)?;
+                    suspects = stay.running;
+                    blame = Some(stay.end);
+                }
+            }
+            if self.deaths == DEATHS {
+                break Some(format!("{DEATHS} guests died"));
+            }
+        };
+        self.finish(stopped)
+    }
+
+    /// One guest, from its boot to its end. With suspects, only these, one at a time.
+    fn stay(&mut self, suspects: &BTreeSet<usize>) -> io::Result<Stay> {
+        let mut order = self.order.clone();
+        order.done = self.done.clone();
+        if !suspects.is_empty() {
+            order.done = (0..self.plan.len()).filter(|index| !suspects.contains(index)).collect();
+            order.jobs = Some(1);
+        }
+        let mut stay = Stay {
+            end: End::Stopped,
+            running: BTreeSet::new(),
+            held: Vec::new(),
+            finished: false,
+            stopped: None,
+            was_up: false,
+            console: String::new(),
+        };
+        let mut guest = match self.spec.boot(Task::Checks(order)) {
+            Ok(guest) => guest,
+            Err(error) => {
+                stay.stopped = Some(error.to_string());
+                return Ok(stay);
+            }
+        };
+        stay.end = loop {
+            if self.means.interrupted.load(Ordering::Relaxed) {
+                break End::Stopped;
+            }
+            match guest.hear() {
+                Heard::Nothing => {}
+                Heard::End(end) => break end,
+                Heard::Said(said) => {
+                    if let Err(end) = self.said(said, &mut stay, !suspects.is_empty())? {
+                        break end;
+                    }
+                }
+            }
+        };
+        stay.was_up = guest.is_up();
+        stay.console = guest.console().last();
+        for (sign, lines) in guest.console().signs() {
+            self.signs.entry(sign).or_default().extend_from_slice(lines);
+        }
+        guest.kill();
+        self.keep_console()?;
+        Ok(stay)
+    }
+
+    /// Takes in what was said. What makes no sense ends the guest.
+    fn said(&mut self, said: Said, stay: &mut Stay, hold: bool) -> io::Result<Result<(), End>> {
+        match said {
+            Said::Hello { .. } | Said::Beat | Said::Printed(_) | Said::Over => {}
+            Said::Note(text) => {
+                // Those of later guests are the same.
+                if self.deaths == 0 {
+                    self.note(&text)?;
+                }
+            }
+            Said::Refused(text) => stay.stopped = Some(text),
+            Said::Start { kernel, machine, sizes, planned } => {
+                if let Err(end) = self.start(kernel, machine, &sizes, planned)? {
+                    return Ok(Err(end));
+                }
+            }
+            Said::Begin(index) if index < self.plan.len() => {
+                stay.running.insert(index);
+                self.means.sink.event(Event::Begin(index))?;
+            }
+            Said::Outcome { index, verdict, micros, notes, explanation, trace }
+                if index < self.plan.len() && !self.done.contains(&index) =>
+            {
+                stay.running.remove(&index);
+                let trace = trace.map(|trace| *trace);
+                let outcome = Outcome { index, verdict, micros, notes, explanation, trace };
+                if hold {
+                    stay.held.push(outcome);
+                } else {
+                    self.tell(outcome)?;
+                }
+            }
+            Said::Begin(index) | Said::Outcome { index, .. } => {
+                return Ok(Err(End::Rubbish(format!("check {index} of {}, or twice", self.plan.len()))));
+            }
+            Said::End { stopped } => {
+                stay.finished = true;
+                stay.stopped = stopped;
+            }
+            Said::Ended { code, signal } => {
+                if !stay.finished && stay.stopped.is_none() {
+                    let how = match (code, signal) {
+                        (_, Some(signal)) => format!("was killed by signal {signal}"),
+                        (code, _) => format!("exited with {}", code.unwrap_or(-1)),
+                    };
+                    return Ok(Err(End::Rubbish(format!("the process that runs the checks {how}"))));
+                }
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn start(&mut self, kernel: String, machine: String, sizes: &Sizes, planned: usize) -> io::Result<Result<(), End>> {
+        if self.started {
+            return Ok(Ok(()));
+        }
+        let plan = match self.order.checks(sizes) {
+            Ok(checks) => run::plan(checks.iter(), self.order.repeat),
+            Err(error) => return Ok(Err(End::Rubbish(error.to_string()))),
+        };
+        if plan.len() != planned {
+            return Ok(Err(End::Rubbish(format!("a plan of {planned} checks, not {}", plan.len()))));
+        }
+        self.checks_in_plan = plan.len() / (self.order.repeat.max(1) as usize);
+        self.plan.clone_from(&plan);
+        self.started = true;
+        let start = Start {
+            kernel,
+            machine,
+            args: std::env::args().skip(1).collect(),
+            pmd_size: sizes.pmd,
+            thp_sizes: sizes.thp.clone(),
+            hugetlb_sizes: sizes.hugetlb.clone(),
+            vm: Some(self.spec.vm()),
+            plan,
+        };
+        self.means.sink.event(Event::Start(&start))?;
+        Ok(Ok(()))
+    }
+
+    fn note(&mut self, text: &str) -> io::Result<()> {
+        self.means.sink.event(Event::Note(text))
+    }
+
+    fn say_console(&mut self, console: &str) -> io::Result<()> {
+        console.lines().try_for_each(|line| self.note(&format!("console: {line}")))
+    }
+
+    fn name(&self, index: usize) -> &str {
+        self.plan.get(index).map_or("", |planned| &planned.id)
+    }
+
+    /// A check whose guest died.
+    fn charge(&mut self, index: usize, verdict: Verdict, console: Option<&str>) -> io::Result<()> {
+        let explanation = console.map(|console| format!("the last lines of the console:\n{console}"));
+        self.tell(Outcome { index, verdict, micros: 0, notes: vec![], explanation, trace: None })
+    }
+
+    fn tell(&mut self, mut outcome: Outcome) -> io::Result<()> {
+        self.done.insert(outcome.index);
+        if let (Some(directory), Some(trace)) = (self.means.save_trace, &outcome.trace) {
+            let repeat = outcome.index / self.checks_in_plan.max(1);
+            let name = run::trace_name(self.name(outcome.index), repeat);
+            if let Err(error) = save(directory, &name, trace) {
+                self.note(&format!("{name} was not saved in {}: {error}", directory.display()))?;
+            }
+        }
+        let planned = &self.plan[outcome.index];
+        outcome.verdict = (self.means.weigh)(planned, outcome.verdict);
+        self.counts.add(outcome.verdict.kind());
+        self.means.sink.event(Event::Outcome(&outcome))
+    }
+
+    /// The consoles of all guests, one after the other.
+    fn keep_console(&self) -> io::Result<()> {
+        let files = Files::new(&self.spec.subject.file, self.spec.directory);
+        let text = fs::read(files.console()).unwrap_or_default();
+        let mut all = fs::OpenOptions::new().create(true).append(true).open(self.spec.directory.join("consoles.log"))?;
+        io::Write::write_all(&mut all, &text)
+    }
+
+    fn finish(mut self, stopped: Option<String>) -> io::Result<Summary> {
+        if !self.started {
+            // Outputs want to know what it is that was not tested.
+            let start = Start {
+                kernel: self.spec.subject.release.clone(),
+                machine: std::env::consts::ARCH.to_owned(),
+                args: std::env::args().skip(1).collect(),
+                pmd_size: 0,
+                thp_sizes: vec![],
+                hugetlb_sizes: vec![],
+                vm: Some(self.spec.vm()),
+                plan: vec![],
+            };
+            self.means.sink.event(Event::Start(&start))?;
+        }
+        for (sign, lines) in std::mem::take(&mut self.signs) {
+            for line in lines.iter().take(TOLD) {
+                self.note(&format!("kernel log, {sign}: {line}"))?;
+            }
+            if lines.len() > TOLD {
+                self.note(&format!("kernel log, {sign}: {} more", lines.len() - TOLD))?;
+            }
+        }
+        let micros = self.began.elapsed().as_micros() as u64;
+        self.means.sink.event(Event::End { micros, stopped: stopped.as_deref() })?;
+        Ok(Summary { counts: self.counts, stopped })
+    }
+}
+
+/// Of a check that killed its guest.
+fn verdict(end: &End) -> Verdict {
+    let reason = end.told();
+    match end {
+        End::Silent { .. } => Verdict::Timeout { reason },
+        _ => Verdict::Crash { reason },
+    }
+}
+
+fn save(directory: &Path, name: &str, trace: &Trace) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    fs::write(directory.join(name), trace.to_json() + "\n")
+}
+
+/// How a program ended that was run in a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProgramEnd {
+    /// With this exit code.
+    Exit(i32),
+    /// It did not: why.
+    Not(String),
+}
+
+/// Runs the program of the spec. Each line that it prints is told, and each note.
+pub fn run_program(
+    spec: &Spec<'_>,
+    args: &[String],
+    interrupted: &AtomicBool,
+    mut told: impl FnMut(&Said),
+) -> io::Result<ProgramEnd> {
+    let mut boots = 1;
+    loop {
+        let mut guest = spec.boot(Task::Program(args.to_vec()))?;
+        let mut ended = None;
+        let end = loop {
+            if interrupted.load(Ordering::Relaxed) {
+                break End::Stopped;
+            }
+            match guest.hear() {
+                Heard::Nothing => {}
+                Heard::End(end) => break end,
+                Heard::Said(Said::Ended { code, signal }) if ended.is_none() => {
+                    ended = Some(match (code, signal) {
+                        (Some(code), _) => ProgramEnd::Exit(code),
+                        (None, signal) => ProgramEnd::Not(format!("killed by signal {}", signal.unwrap_or(0))),
+                    });
+                }
+                Heard::Said(Said::Refused(why)) => ended = Some(ProgramEnd::Not(why)),
+                Heard::Said(said) => told(&said),
+            }
+        };
+        if !guest.is_up() && matches!(end, End::Silent { .. }) && boots < BOOTS {
+            boots += 1;
+            continue;
+        }
+        return Ok(match (end, ended) {
+            (End::Over, Some(ended)) => ended,
+            (end, _) => {
+                let console = guest.console().last();
+                ProgramEnd::Not(format!("{}; the last lines of the console:\n{console}", end.told()))
+            }
+        });
+    }
+}
