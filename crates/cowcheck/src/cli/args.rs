@@ -288,6 +288,9 @@ pub struct VmArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "as above")]
     pub machine: MachineArgs,
+    /// Keep results, consoles and the matrix (as text, JSON and a web page) in this directory
+    #[arg(long, value_name = "DIRECTORY")]
+    pub results: Option<PathBuf>,
     /// Run this static program in each guest instead, with everything set up that checks need
     #[arg(last = true, value_name = "PROGRAM", conflicts_with_all = ["check", "group", "kind", "on", "size", "scenario", "shell"])]
     pub program: Vec<String>,
@@ -299,7 +302,7 @@ pub struct MachineArgs {
     /// Processors of each guest [default: this machine's, shared by the guests that run side by side]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
     pub cpus: Option<u32>,
-    /// Memory of each guest, as in 512M or 4G [default: 5G, which lets 1 GiB hugetlb pages be had, or less]
+    /// Memory of each guest, as in 512M or 4G [default: 2G; 1 GiB hugetlb pages want 5G]
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub memory: Option<u64>,
     /// More words for the command line of the guest's kernel

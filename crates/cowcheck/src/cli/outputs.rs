@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, LineWriter, Write};
+use std::path::Path;
 use std::rc::Rc;
 
 use super::args::{Format, Running};
@@ -37,10 +38,7 @@ impl Outputs {
             format => fan.add("standard output", sink(format, io::stdout(), terminal_options(args))),
         }
         for (format, path) in &args.output {
-            let file =
-                File::create(path).map_err(|error| Usage(format!("{}: cannot be written: {error}", path.display())))?;
-            let plain = terminal::Options { verbose: args.verbose, ..terminal::Options::default() };
-            fan.add(path.display().to_string(), sink(*format, LineWriter::new(file), plain));
+            add(&mut fan, *format, path, args.verbose)?;
         }
         Ok(Outputs { fan, kselftest })
     }
@@ -49,6 +47,14 @@ impl Outputs {
     pub fn kselftest_exit_code(&self) -> u8 {
         self.kselftest.as_ref().map_or(0, |sink| sink.borrow().totals().exit_code())
     }
+}
+
+/// Adds a file.
+pub fn add(fan: &mut Fan<'_>, format: Format, path: &Path, verbose: bool) -> Result<(), Usage> {
+    let file = File::create(path).map_err(|error| Usage(format!("{}: cannot be written: {error}", path.display())))?;
+    let plain = terminal::Options { verbose, ..terminal::Options::default() };
+    fan.add(path.display().to_string(), sink(format, LineWriter::new(file), plain));
+    Ok(())
 }
 
 fn terminal_options(args: &Running) -> terminal::Options {

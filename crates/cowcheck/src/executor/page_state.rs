@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use cowcheck_model::memory::Memory;
+use cowcheck_model::memory::{Memory, MemoryKind};
 use cowcheck_model::pages::Run;
 use cowcheck_model::step::{Actor, State};
 use cowcheck_model::trace::{Observed, PageState};
@@ -101,8 +101,35 @@ fn huge_ranges(pagemap: &File, layout: &Layout, memory: Memory, part: &Part) -> 
     match scan::huge(pagemap, start, end) {
         Ok(found) => Ok(found),
         // Before Linux 6.7.
+        Err(_) if memory.kind == MemoryKind::HugeZero => huge_by_frames(pagemap, layout, memory, start, end),
         Err(_) => huge_by_smaps(start, end),
     }
+}
+
+/// smaps is silent about the huge zero page. It is mapped by a PMD or not at all: when the PMD is split, each of the
+/// PTEs maps the small zero page. So consecutive frames tell (to whoever may see them).
+fn huge_by_frames(
+    pagemap: &File,
+    layout: &Layout,
+    memory: Memory,
+    start: usize,
+    end: usize,
+) -> io::Result<Vec<(usize, usize)>> {
+    let frame = |address: usize| -> io::Result<u64> {
+        let mut entry = [0; 8];
+        pagemap.read_exact_at(&mut entry, (address / layout.page_size() * 8) as u64)?;
+        Ok(u64::from_ne_bytes(entry) & PFN)
+    };
+    let size = memory.size as usize;
+    let last = size / layout.page_size() - 1;
+    let mut found = Vec::new();
+    for from in (start / size * size..end).step_by(size) {
+        let first = frame(from)?;
+        if first != 0 && frame(from + last * layout.page_size())? == first + last as u64 {
+            found.push((from.max(start), (from + size).min(end)));
+        }
+    }
+    Ok(found)
 }
 
 /// The same by /proc/self/smaps, which counts by mapping: what a mapping holds in part is told as

@@ -7,14 +7,12 @@ use super::machine::{HugetlbSize, about, available, hugetlb_sizes};
 use super::undo::write_value;
 use super::{Pages, Thing};
 
-/// Memory that stays available to everybody else.
-pub(crate) const SPARE: u64 = 2 << 30;
-
 /// Tries of pages that the kernel did not find at once.
 const TRIES: u32 = 3;
 
-/// Sees to it that pages of `bytes` are free, as far as there is memory for them.
-pub(crate) fn provide(changes: &mut Changes<'_>, bytes: u64, Pages { least, best: want }: Pages) {
+/// Sees to it that pages of `bytes` are free, as far as there is memory for them. `spare` bytes stay available to
+/// everybody else.
+pub(crate) fn provide(changes: &mut Changes<'_>, bytes: u64, Pages { least, best: want }: Pages, spare: u64) {
     let thing = Thing::Hugetlb(bytes);
     let Some(size) = find(changes, bytes) else {
         return changes.could_not(thing, format!("kernel without {} hugetlb pages", Size(bytes)), "");
@@ -24,7 +22,7 @@ pub(crate) fn provide(changes: &mut Changes<'_>, bytes: u64, Pages { least, best
         return;
     }
     let memory = available(changes.roots);
-    let room = memory.saturating_sub(SPARE) / bytes.max(1);
+    let room = memory.saturating_sub(spare) / bytes.max(1);
     let add = missing.min(room);
     if add > 0
         && let Err(error) = grow(changes, size, add)
@@ -94,6 +92,7 @@ mod tests {
     use super::*;
 
     const TWO_MIB: u64 = 2 << 20;
+    const SPARE: u64 = 2 << 30;
 
     fn fake(name: &str, nr: u64, free: u64, available: u64) -> Fake {
         let dir = "sys/kernel/mm/hugepages/hugepages-2048kB";
@@ -107,7 +106,7 @@ mod tests {
     fn run(fake: &Fake, want: u64) -> (Vec<String>, Vec<Undo>, Vec<String>) {
         let (roots, mut ledger) = (fake.roots(), Vec::new());
         let mut changes = Changes::new(&roots, &mut ledger);
-        provide(&mut changes, TWO_MIB, Pages { least: want, best: want });
+        provide(&mut changes, TWO_MIB, Pages { least: want, best: want }, SPARE);
         let could_not = changes.could_not.iter().map(ToString::to_string).collect();
         (changes.did, ledger, could_not)
     }

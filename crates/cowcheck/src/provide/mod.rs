@@ -96,6 +96,12 @@ impl fmt::Display for CouldNot {
     }
 }
 
+/// Memory that stays available to everybody else on this machine.
+const SPARE: u64 = 2 << 30;
+
+/// And where there is nobody else.
+const SPARE_ALONE: u64 = 512 << 20;
+
 /// How many hugetlb pages of a size.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pages {
@@ -112,6 +118,8 @@ pub struct Wanted {
     pub thp: bool,
     /// For each hugetlb page size in bytes, how many pages shall be free.
     pub hugetlb: BTreeMap<u64, Pages>,
+    /// Bytes of memory that hugetlb pages must leave to everybody else.
+    pub spare: u64,
     /// Bytes of free swap; 0 for none.
     pub swap: u64,
     /// Where a swap file may be made; /var/tmp if not given.
@@ -125,7 +133,7 @@ impl Wanted {
     pub fn by<'a>(needs: impl IntoIterator<Item = &'a Needs>, jobs: u64) -> Wanted {
         /// Room for what else of the machine is swapped out once there is swap.
         const SPARE_SWAP: u64 = 256 << 20;
-        let mut wanted = Wanted::default();
+        let mut wanted = Wanted { spare: SPARE, ..Wanted::default() };
         for need in needs {
             wanted.thp |= need.thp.is_some() || need.huge_zero_page;
             wanted.debugfs |= need.pin_device;
@@ -246,7 +254,7 @@ impl Drop for Provided {
 /// Sets up what is wanted on a machine that will be gone afterwards: there is nothing to put back. Says what
 /// was done, and what could not be.
 pub fn for_good(roots: &Roots, wanted: &Wanted) -> (Vec<String>, Vec<CouldNot>) {
-    make(roots, &mut Vec::new(), wanted)
+    make(roots, &mut Vec::new(), &Wanted { spare: wanted.spare.min(SPARE_ALONE), ..wanted.clone() })
 }
 
 /// The order matters: hugetlb pages before swap, which may take memory; what comes last is undone
@@ -263,7 +271,7 @@ fn make(roots: &Roots, ledger: &mut dyn Ledger, wanted: &Wanted) -> (Vec<String>
         thp::provide(&mut changes);
     }
     for (bytes, pages) in wanted.hugetlb.iter().rev() {
-        hugetlb::provide(&mut changes, *bytes, *pages);
+        hugetlb::provide(&mut changes, *bytes, *pages, wanted.spare);
     }
     if wanted.swap > 0 {
         swap::provide(&mut changes, wanted.swap, wanted.swap_dir.as_deref());
@@ -307,7 +315,7 @@ mod tests {
         );
         assert_eq!(wanted.swap, (16 << 20) + (256 << 20));
         assert!(wanted.thp && !wanted.debugfs);
-        assert_eq!(Wanted::by([], 4), Wanted::default());
+        assert_eq!(Wanted::by([], 4), Wanted { spare: SPARE, ..Wanted::default() });
     }
 
     #[test]

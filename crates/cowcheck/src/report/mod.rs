@@ -10,6 +10,7 @@ pub mod kselftest;
 pub mod ktap;
 mod name;
 mod order;
+pub mod progress;
 pub mod summary;
 pub mod terminal;
 

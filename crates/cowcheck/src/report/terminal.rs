@@ -1,5 +1,5 @@
-//! For people: what breaks is explained as it comes, the rest is summed up. The only file that knows
-//! of terminals.
+//! For people: what breaks is explained as it comes, the rest is summed up. This file and the bars of `progress` are
+//! all that knows of terminals.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;

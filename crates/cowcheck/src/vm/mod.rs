@@ -6,9 +6,14 @@
 //! - [`alive`]: whether it still does anything
 //! - [`guest`]: one guest, from its start to its end, and how that came
 //! - [`session`]: all checks on one kernel, in as many guests as it takes
+//! - [`fleet`]: several kernels side by side
+//! - [`accel`]: whether KVM serves
 
+pub mod accel;
 pub mod alive;
 pub mod console;
+pub mod directory;
+pub mod fleet;
 pub mod guest;
 pub mod initramfs;
 pub mod qemu;

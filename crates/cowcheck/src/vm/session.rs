@@ -27,6 +27,9 @@ use crate::wire::Said;
 /// How often a boot is tried that comes to a halt: under software emulation on a busy host some do.
 const BOOTS: u32 = 3;
 
+/// The consoles of all guests of a session, in its directory.
+pub const CONSOLES: &str = "consoles.log";
+
 /// How many guests may die before the kernel is given up.
 const DEATHS: u32 = 40;
 
@@ -415,7 +418,7 @@ impl Session<'_> {
     fn keep_console(&self) -> io::Result<()> {
         let files = Files::new(&self.spec.subject.file, self.spec.directory);
         let text = fs::read(files.console()).unwrap_or_default();
-        let mut all = fs::OpenOptions::new().create(true).append(true).open(self.spec.directory.join("consoles.log"))?;
+        let mut all = fs::OpenOptions::new().create(true).append(true).open(self.spec.directory.join(CONSOLES))?;
         io::Write::write_all(&mut all, &text)
     }
 

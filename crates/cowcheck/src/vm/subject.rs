@@ -1,12 +1,50 @@
-//! Temporary.
+//! A kernel as it is booted: its file as QEMU takes it fastest, and the modules that a guest needs.
+
+use cowcheck_vm::boot::bootable;
+use cowcheck_vm::kernel::{self, Kernel};
+use cowcheck_vm::modules::{Module, modules};
+use cowcheck_vm::{Cache, Error};
+
 use super::session::Subject;
 use crate::guest::init;
-/// x
-pub fn find(handle: &str) -> anyhow::Result<Subject> {
-    let (file, brd) = handle.split_once(',').unwrap_or((handle, ""));
-    let mut modules = vec![];
-    if !brd.is_empty() {
-        modules.push(("brd".to_owned(), init::ram_disk_parameters(), std::fs::read(brd)?));
+
+/// RAM disks that can be swapped to, the best first. `brd` depends on nothing; `zram` wants a compressor.
+const BRD: &str = "brd";
+const ZRAM: [&str; 5] = ["lzo_rle", "lzo", "lz4", "zstd", "zram"];
+
+/// Finds the kernel and makes it ready. `say` is told what takes time, and what is not as it was asked for.
+pub fn find(handle: &str, cache: &Cache, say: &mut dyn FnMut(&str)) -> Result<Subject, Error> {
+    let kernel = kernel::find(handle, cache, say)?;
+    let bootable = bootable(&kernel, cache)?;
+    if let Some(why) = bootable.why_not {
+        say(&format!("the guest unpacks its kernel itself, which takes longer: {why}"));
     }
-    Ok(Subject { handle: handle.to_owned(), package: None, release: file.to_owned(), file: file.into(), modules })
+    let modules = for_swap(&kernel)?;
+    Ok(Subject {
+        handle: kernel.handle,
+        package: kernel.package,
+        release: kernel.release,
+        file: bootable.file,
+        modules,
+    })
+}
+
+/// Name, parameters and data of each. What is built in needs none, and without any of them the guest says what
+/// it could not test.
+fn for_swap(kernel: &Kernel) -> Result<Vec<(String, String, Vec<u8>)>, Error> {
+    let with = |parameters: fn(&str) -> String| {
+        move |Module { name, data }: Module| {
+            let parameters = parameters(&name);
+            (name, parameters, data)
+        }
+    };
+    let brd = modules(kernel, &[BRD])?;
+    if brd.missing.is_empty() && brd.builtin.is_empty() {
+        let parameters = |name: &str| if name == BRD { init::ram_disk_parameters() } else { String::new() };
+        return Ok(brd.modules.into_iter().map(with(parameters)).collect());
+    }
+    let zram = modules(kernel, &ZRAM)?;
+    // It makes one device on its own if not told otherwise, which nobody wants.
+    let parameters = |name: &str| if name == "zram" { "num_devices=0".to_owned() } else { String::new() };
+    Ok(zram.modules.into_iter().map(with(parameters)).collect())
 }
