@@ -8,6 +8,7 @@
 pub mod cli;
 pub mod compare;
 pub mod executor;
+pub mod matrix;
 pub mod provide;
 pub mod report;
 pub mod run;

@@ -16,6 +16,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 pub use comparison::{Change, Compared, Comparison, Group, MatchedBy, Side, compare};
+pub(crate) use results::clean;
 pub use results::{Results, Row, Source};
 
 use cowcheck_model::text::SyntaxError;
