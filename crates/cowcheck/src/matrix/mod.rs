@@ -6,11 +6,13 @@
 
 mod cell;
 mod change;
+mod json;
 mod kernel;
 mod name;
 mod read;
 mod run;
 mod sheet;
+mod text;
 mod untested;
 mod version;
 
@@ -18,11 +20,13 @@ use std::path::Path;
 
 pub use cell::Cell;
 pub use change::{Change, Trend};
+pub use json::json;
 pub use kernel::{Kernel, State};
 pub use name::Name;
 pub use read::parse;
 pub use run::{Ran, Run, Vm, VmEnd};
 pub use sheet::{Check, Matrix};
+pub use text::text;
 pub use untested::Untested;
 
 use crate::compare::{self, ReadError};
