@@ -6,6 +6,7 @@
 
 mod cell;
 mod change;
+mod html;
 mod json;
 mod kernel;
 mod name;
@@ -20,6 +21,7 @@ use std::path::Path;
 
 pub use cell::Cell;
 pub use change::{Change, Trend};
+pub use html::html;
 pub use json::json;
 pub use kernel::{Kernel, State};
 pub use name::Name;

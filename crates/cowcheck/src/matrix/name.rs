@@ -63,7 +63,7 @@ impl Name {
 }
 
 /// `thp-pte` and 65536 of `thp-pte-64k`.
-fn split_size(memory: &str) -> (&str, u64) {
+pub(super) fn split_size(memory: &str) -> (&str, u64) {
     let split = || {
         let (head, tail) = memory.rsplit_once('-')?;
         let unit = tail.find(|char: char| !char.is_ascii_digit())?;
