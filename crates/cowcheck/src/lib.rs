@@ -8,11 +8,12 @@
 pub mod cli;
 pub mod compare;
 pub mod executor;
+pub mod guest;
 pub mod here;
+pub mod matrix;
 pub mod provide;
 pub mod report;
 pub mod run;
-pub mod guest;
 pub mod suite;
 pub mod vm;
 pub mod wire;

@@ -49,6 +49,11 @@ pub enum Command {
         after_help = "Examples:\n  cowcheck run --format json > ours.jsonl\n  ./cow > theirs.tap\n  cowcheck compare theirs.tap ours.jsonl"
     )]
     Compare(CompareArgs),
+    /// Put the results of several kernels side by side: one report, kernels × checks
+    #[command(
+        after_help = "Examples:\n  cowcheck run --format json > 6.18.jsonl     (on each kernel)\n  cowcheck matrix *.jsonl --output html=matrix.html"
+    )]
+    Matrix(MatrixArgs),
     /// Run another program with everything set up that `run --provide` sets up; needs root
     #[command(after_help = PROVIDE_HELP)]
     Provide(ProvideArgs),
@@ -103,7 +108,7 @@ pub struct Running {
     #[arg(long, value_enum, default_value_t = Format::Terminal)]
     pub format: Format,
     /// Write another format to a file; may be given several times
-    #[arg(long, value_name = "FORMAT=FILE", value_parser = output)]
+    #[arg(long, value_name = "FORMAT=FILE", value_parser = output::<Format>)]
     pub output: Vec<(Format, PathBuf)>,
     /// Save the trace of every check in this directory
     #[arg(long, value_name = "DIRECTORY")]
@@ -127,16 +132,13 @@ fn wait(text: &str) -> Result<Duration, String> {
     if text == "0" { Ok(Duration::ZERO) } else { seconds(text) }
 }
 
-fn output(text: &str) -> Result<(Format, PathBuf), String> {
-    let names = || {
-        Format::value_variants()
-            .iter()
-            .filter_map(ValueEnum::to_possible_value)
-            .map(|value| value.get_name().to_owned())
-    };
+/// `FORMAT=FILE`, for any formats.
+fn output<F: ValueEnum>(text: &str) -> Result<(F, PathBuf), String> {
+    let names =
+        || F::value_variants().iter().filter_map(ValueEnum::to_possible_value).map(|value| value.get_name().to_owned());
     let expected = || format!("expected FORMAT=FILE, FORMAT being one of {}", names().collect::<Vec<_>>().join(", "));
     let (format, file) = text.split_once('=').ok_or_else(expected)?;
-    let format = Format::from_str(format, false).map_err(|_| expected())?;
+    let format = F::from_str(format, false).map_err(|_| expected())?;
     if file.is_empty() { Err(expected()) } else { Ok((format, file.into())) }
 }
 
@@ -242,6 +244,34 @@ pub struct CompareArgs {
     /// How to print it
     #[arg(long, value_enum, default_value_t = TextOrJson::Text)]
     pub format: TextOrJson,
+}
+
+/// `matrix`
+#[derive(Debug, clap::Args)]
+pub struct MatrixArgs {
+    /// Results of `run`, one file for each kernel; other KTAP or TAP as far as it goes
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// What the report is called
+    #[arg(long, value_name = "TEXT")]
+    pub title: Option<String>,
+    /// What goes to standard output
+    #[arg(long, value_enum, default_value_t = MatrixFormat::Terminal)]
+    pub format: MatrixFormat,
+    /// Write another format to a file; may be given several times
+    #[arg(long, value_name = "FORMAT=FILE", value_parser = output::<MatrixFormat>)]
+    pub output: Vec<(MatrixFormat, PathBuf)>,
+}
+
+/// Formats of a matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MatrixFormat {
+    /// For people
+    Terminal,
+    /// One JSON object
+    Json,
+    /// One page that needs nothing else
+    Html,
 }
 
 /// `provide`

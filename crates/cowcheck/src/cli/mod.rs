@@ -7,6 +7,7 @@ pub mod exit;
 pub mod files;
 pub mod judge;
 pub mod list;
+pub mod matrix;
 pub mod outputs;
 pub mod provide;
 pub mod replay;
@@ -37,6 +38,7 @@ pub fn main() -> Code {
         Command::Vm(args) => vm::main(&args),
         Command::Judge(args) => judge::main(&args),
         Command::Compare(args) => compare::main(&args),
+        Command::Matrix(args) => matrix::main(&args),
         Command::Provide(args) => Ok(provide::main(&args)),
     };
     result.unwrap_or_else(|error| {

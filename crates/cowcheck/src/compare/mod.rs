@@ -6,6 +6,7 @@
 
 mod comparison;
 mod json;
+pub(crate) mod json_line;
 mod results;
 mod tap;
 mod text;
@@ -15,6 +16,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 pub use comparison::{Change, Compared, Comparison, Group, MatchedBy, Side, compare};
+pub(crate) use results::clean;
 pub use results::{Results, Row, Source};
 
 use cowcheck_model::text::SyntaxError;
@@ -47,6 +49,11 @@ pub enum ReadError {
 
 /// Reads a file of results, in whichever format it is.
 pub fn read(path: &Path) -> Result<Results, ReadError> {
+    Ok(parse(&bytes(path)?, &path.display().to_string())?)
+}
+
+/// What a file holds, if that is not too much.
+pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, ReadError> {
     let name = path.display().to_string();
     let mut bytes = Vec::new();
     // The length is not asked for first: a pipe or a device has none.
@@ -54,7 +61,7 @@ pub fn read(path: &Path) -> Result<Results, ReadError> {
     match result {
         Err(error) => Err(ReadError::Io { name, error }),
         Ok(_) if bytes.len() as u64 > MAX_FILE => Err(ReadError::TooLarge { name }),
-        Ok(_) => Ok(parse(&bytes, &name)?),
+        Ok(_) => Ok(bytes),
     }
 }
 

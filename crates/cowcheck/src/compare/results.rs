@@ -121,7 +121,7 @@ impl Results {
 }
 
 /// A text of the file as it may be shown: on one line, without control characters, not too long.
-pub(super) fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     let mut kept = String::new();
     // Bounded before anything is copied: a line may have the size of the file.
     for (count, char) in text.trim().chars().enumerate() {

@@ -149,7 +149,7 @@ impl Summary {
 }
 
 /// `1 check`, `2 checks`.
-pub(super) fn checks(count: usize) -> String {
+pub(crate) fn checks(count: usize) -> String {
     format!("{count} check{}", if count == 1 { "" } else { "s" })
 }
 
