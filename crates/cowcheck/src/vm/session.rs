@@ -123,7 +123,7 @@ pub struct Means<'a> {
 }
 
 /// Runs checks.
-pub fn run<'a>(spec: &'a Spec<'a>, order: &'a Checks, means: Means<'a>) -> io::Result<Summary> {
+pub fn run(spec: &Spec<'_>, order: &Checks, means: Means<'_>) -> io::Result<Summary> {
     let session = Session {
         spec,
         order,
@@ -140,10 +140,10 @@ pub fn run<'a>(spec: &'a Spec<'a>, order: &'a Checks, means: Means<'a>) -> io::R
     session.run()
 }
 
-struct Session<'a> {
-    spec: &'a Spec<'a>,
-    order: &'a Checks,
-    means: Means<'a>,
+struct Session<'s, 'k, 'm> {
+    spec: &'s Spec<'k>,
+    order: &'s Checks,
+    means: Means<'m>,
     began: Instant,
     plan: Vec<Planned>,
     /// Without the repeats.
@@ -172,7 +172,7 @@ struct Stay {
     console: String,
 }
 
-impl Session<'_> {
+impl Session<'_, '_, '_> {
     fn run(mut self) -> io::Result<Summary> {
         let mut suspects: BTreeSet<usize> = BTreeSet::new();
         let mut blame: Option<End> = None;
