@@ -112,7 +112,7 @@ fn rubbish_is_told_with_its_place() {
     let path = dir.path().join("x.jsonl");
     fs::write(&path, "{\"type\":\"start\",\"cowcheck_results\":1,\"kernel\":\"6.1\",\"planned\":1}\n{\"type\":7}\n")
         .unwrap();
-    let output = matrix(&[path.clone()]).output().code(2);
+    let output = matrix(std::slice::from_ref(&path)).output().code(2);
     assert!(output.err.contains(&format!("{}:2:", path.display())), "{}", output.err);
     matrix(&["/nowhere".into()]).output().code(2);
     Cowcheck::new(["matrix"]).output().code(2);
@@ -128,7 +128,7 @@ fn the_exit_code_is_that_of_the_worst_kernel() {
     let pass = json!({"type": "check", "id": "a/b/c", "verdict": "pass"});
     let good = write(dir.path(), "good", &[start.clone(), pass.clone(), end]);
     let cut = write(dir.path(), "cut", &[start, pass]);
-    matrix(&[good.clone()]).output().code(0);
+    matrix(std::slice::from_ref(&good)).output().code(0);
     let output = matrix(&[good, cut]).output().code(3);
     assert!(output.out.contains("cut off: 6.1 (2)"), "{}", output.out);
 }

@@ -130,7 +130,7 @@ fn counts(page: &mut Page, counts: &Counts, none: usize) {
 
 /// Kernels × kinds.
 pub(super) fn kinds(page: &mut Page, matrix: &Matrix) {
-    begin(page, "How many checks of each kind came to each verdict", &strs(&labels(matrix, "Kind")), "");
+    begin(page, "Checks of each kind by verdict", &strs(&labels(matrix, "Kind")), "");
     for (kind, checks) in matrix.kinds() {
         page.raw("<tr>");
         page.begin("th", &[("scope", "row")]);
