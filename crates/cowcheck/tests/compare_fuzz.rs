@@ -2,6 +2,7 @@
 //! they made of them.
 
 use cowcheck::compare::{compare, parse};
+use cowcheck::matrix::{self, Matrix};
 use proptest::prelude::*;
 
 /// Pieces of the formats, whole and broken.
@@ -53,6 +54,9 @@ const PIECES: &[&str] = &[
     "{\"type\":\"check\",\"id\":\"a/b/c\",\"verdict\":\"pass\"}\n",
     "{\"type\":\"check\",\"id\":\"a/b/c\",\"repeat\":2,\"description\":\"a\",\"verdict\":\"skip\",\"reason\":\"r\"}\n",
     "{\"type\":\"end\"}\n",
+    "{\"type\":\"vm\",\"handle\":\"debian:6.1\",\"package\":\"linux 6.1.192-1\"}\n",
+    "{\"type\":\"vm-end\",\"state\":\"panic\",\"reason\":\"<b>\"}\n",
+    "{\"type\":\"check\",\"id\":\"a/b/<c>\",\"verdict\":\"fail\",\"violations\":[],\"explanation\":\"<script>\"}\n",
     "{\"type\":",
     "{",
     "\"",
@@ -96,6 +100,22 @@ proptest! {
     #[test]
     fn no_bytes_make_the_readers_panic(bytes in pieces()) {
         check(&bytes);
+    }
+
+    #[test]
+    fn any_results_make_a_matrix(a in pieces(), b in pieces()) {
+        let mut runs = Vec::new();
+        for bytes in [a, b] {
+            match matrix::parse(&bytes, "x") {
+                Ok(run) => runs.push(run),
+                Err(error) => prop_assert!(error.line > 0 && error.to_string().starts_with("x:"), "{}", error),
+            }
+        }
+        let matrix = Matrix::new("t", runs);
+        prop_assert!(matrix::text(&matrix, false).ends_with(".\n"));
+        prop_assert!(matrix::json(&matrix).is_object());
+        let page = matrix::html(&matrix);
+        prop_assert!(page.ends_with("</html>\n") && !page.contains("<script") && !page.contains("<b>"));
     }
 
     #[test]

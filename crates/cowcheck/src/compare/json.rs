@@ -42,6 +42,15 @@ struct End {
     stopped: Option<String>,
 }
 
+/// How the virtual machine around the run ended.
+#[derive(Deserialize)]
+struct VmEnd {
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    reason: String,
+}
+
 fn one() -> u32 {
     1
 }
@@ -60,7 +69,8 @@ pub(super) fn read(text: &str, name: &str) -> Result<Results, SyntaxError> {
     let mut lines = text.lines().enumerate().filter(|(_, text)| !text.trim().is_empty()).peekable();
     while let Some((index, raw)) = lines.next() {
         let line = Line { number: index + 1, text: raw };
-        if end.is_some() {
+        let after = end.is_some().then(|| line.decode::<AnyLine>());
+        if after.is_some_and(|any| !any.is_ok_and(|any| any.kind == "vm-end")) {
             return Err(line.error(1, line.shown(1), "the end of the file, after the line of type `end`"));
         }
         // A process that is killed leaves half a line, and only the last can be that.
@@ -80,6 +90,14 @@ pub(super) fn read(text: &str, name: &str) -> Result<Results, SyntaxError> {
                 let start: Start = line.decode()?;
                 planned = Some(start.planned);
                 results.kernel = Some(clean(&start.kernel));
+            }
+            // Of the virtual machine around the run.
+            ("vm", None) => {}
+            ("vm-end", _) => {
+                let VmEnd { state, reason } = line.decode()?;
+                if !reason.is_empty() {
+                    results.notes.push(format!("the virtual machine: {}: {}", clean(&state), clean(&reason)));
+                }
             }
             (other, None) => {
                 let found = format!("a line of type `{}`", clean(other));
@@ -223,6 +241,16 @@ mod tests {
         assert!(error(&after).starts_with("x.jsonl:3:1: found `more`, expected the end of the file"));
         // Half a line in the middle is no truncation.
         assert!(error(&format!("{START}\n{{\"type\":\n{{\"type\":\"end\"}}\n")).starts_with("x.jsonl:2:"));
+    }
+
+    #[test]
+    fn the_records_of_a_virtual_machine_are_no_results() {
+        let vm = r#"{"type":"vm","handle":"debian:6.1"}"#;
+        let panic = r#"{"type":"vm-end","state":"panic","reason":"Oops"}"#;
+        let results = parse(format!("{vm}\n{}{panic}\n", ours(8, None)).as_bytes(), "x").unwrap();
+        assert_eq!((results.rows.len(), results.truncated), (8, false));
+        assert_eq!(results.notes, ["the virtual machine: panic: Oops"]);
+        assert!(parse(format!("{vm}\n{panic}\n").as_bytes(), "x").unwrap().truncated);
     }
 
     #[test]

@@ -104,3 +104,14 @@ fn put(object: &mut Map<String, Value>, name: &str, value: Option<impl Into<Valu
         object.insert(name.to_owned(), value.into());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn the_schema_is_as_documented() {
+        insta::assert_snapshot!(serde_json::to_string_pretty(&json(&sample::matrix())).unwrap());
+    }
+}

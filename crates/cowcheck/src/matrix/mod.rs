@@ -1,7 +1,7 @@
 //! Results of several kernels as one report: kernels × checks.
 //!
 //! [`read`] gives the [`Run`] of one kernel, [`Matrix::new`] puts runs side by side in the order of the
-//! kernels' versions. Only `read` touches a file. The
+//! kernels' versions, and [`text()`], [`json()`] and [`html()`] tell it. Only `read` touches a file. The
 //! readers take whatever they are given: no text makes them panic, and rubbish is told with its place.
 
 mod cell;
@@ -37,3 +37,6 @@ use crate::compare::{self, ReadError};
 pub fn read(path: &Path) -> Result<Run, ReadError> {
     Ok(parse(&compare::bytes(path)?, &path.display().to_string())?)
 }
+
+#[cfg(test)]
+mod sample;

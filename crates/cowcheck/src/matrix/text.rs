@@ -217,3 +217,28 @@ impl Text {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn a_matrix_is_told() {
+        let text = text(&sample::matrix(), false);
+        assert!(text.lines().all(|line| line.chars().count() <= 2 * WIDTH), "{text}");
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn there_is_no_escape_without_colour() {
+        assert!(!text(&sample::matrix(), false).contains('\u{1b}'));
+        assert!(text(&sample::matrix(), true).contains("\u{1b}[1m\u{1b}[31m"));
+    }
+
+    #[test]
+    fn no_kernel_is_no_panic() {
+        let none = Matrix::new("", vec![]);
+        assert!(text(&none, true).contains("Nothing is known of 0 kernels"));
+    }
+}

@@ -7,6 +7,7 @@
 mod alone;
 mod collapse;
 mod machine;
+mod matrix;
 mod outputs;
 mod program;
 mod robust;

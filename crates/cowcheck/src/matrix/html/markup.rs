@@ -8,7 +8,7 @@ pub(super) struct Page {
     open: Vec<&'static str>,
 }
 
-/// An attribute and its value.
+/// An attribute and its value; without a value it is left out.
 pub(super) type Attribute<'a> = (&'static str, &'a str);
 
 impl Page {
@@ -86,7 +86,7 @@ impl Page {
     fn head(&mut self, tag: &'static str, attributes: &[Attribute<'_>]) {
         self.out.push('<');
         self.out.push_str(tag);
-        for (name, value) in attributes {
+        for (name, value) in attributes.iter().filter(|(_, value)| !value.is_empty()) {
             self.out.push(' ');
             self.out.push_str(name);
             self.out.push_str("=\"");

@@ -193,3 +193,76 @@ fn word(verdict: Option<Kind>) -> &'static str {
 fn is_told(verdict: Option<Kind>) -> bool {
     verdict.is_some_and(|verdict| is_tested(verdict) && verdict != Kind::Pass)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::super::sample;
+    use super::*;
+
+    /// The values of an attribute.
+    fn values<'a>(page: &'a str, attribute: &str) -> Vec<&'a str> {
+        let parts = page.split(attribute).skip(1);
+        parts.filter_map(|part| part.strip_prefix("=\"")?.split('"').next()).collect()
+    }
+
+    #[test]
+    fn texts_of_results_are_never_markup() {
+        let page = html(&sample::matrix());
+        assert!(!page.contains("<script") && !page.contains("<b>A") && !page.contains("<bad>"));
+        assert!(page.contains("no &lt;script&gt;alert(1)&lt;/script&gt; swap"));
+        assert!(page.contains("B sees &lt;b&gt;A&#39;s&lt;/b&gt; write &amp; more"));
+        assert!(page.contains("<title>Five &amp; more</title>"));
+    }
+
+    #[test]
+    fn nothing_is_loaded_and_every_link_leads_somewhere() {
+        let page = html(&sample::matrix());
+        assert!(!page.contains("http:") && !page.contains("https:") && !page.contains("url("));
+        assert!(values(&page, " src").is_empty());
+        let ids = values(&page, " id");
+        let known: HashSet<&str> = ids.iter().copied().collect();
+        assert_eq!(known.len(), ids.len(), "an id is there twice: {ids:?}");
+        for link in values(&page, " href") {
+            assert!(link.strip_prefix('#').is_some_and(|id| known.contains(id)), "{link}");
+        }
+    }
+
+    #[test]
+    fn every_result_has_its_cell_and_no_other() {
+        let page = html(&sample::matrix());
+        let of = |name: &str| page.matches(&format!("<use href=\"#v-{name}\" x=")).count();
+        // Four kernels with results, seven checks; the fourth lost three.
+        let found = ["pass", "fail", "xfail", "crash", "skip", "inconclusive", "none"].map(of);
+        assert_eq!(found, [11, 3, 5, 0, 4, 2, 3]);
+        assert!(page.contains("7.4.0-rc1 is not in the map: not booted: hang: no sign of life for 300 s."));
+        assert!(page.contains("panic: BUG: &lt;bad&gt; page"));
+    }
+
+    #[test]
+    fn what_looks_the_same_on_two_kernels_is_told_once() {
+        let file = |kernel| sample::file(kernel, &[("cow/fork-write/base", 'f')], sample::END);
+        let runs = ["6.12.1 #1", "6.18.44 #1"].map(|kernel| super::super::parse(file(kernel).as_bytes(), "x").unwrap());
+        let page = html(&Matrix::new("t", runs.into()));
+        assert!(page.contains("on <strong>6.12.1, 6.18.44</strong>"), "{page}");
+        assert_eq!(page.matches("<pre").count(), 1);
+        assert!(page.contains("step by step, as on 6.12.1"));
+    }
+
+    #[test]
+    fn tables_say_what_they_are() {
+        let page = html(&sample::matrix());
+        assert_eq!(page.matches("<table>").count(), page.matches("<caption>").count());
+        assert_eq!(page.matches("<th>").count(), 0, "a heading without scope");
+        for tag in ["table", "tr", "td", "svg", "g", "a", "details", "section", "div", "ul", "li", "p"] {
+            let begun = page.matches(&format!("<{tag}>")).count() + page.matches(&format!("<{tag} ")).count();
+            assert_eq!(begun, page.matches(&format!("</{tag}>")).count(), "{tag}");
+        }
+    }
+
+    #[test]
+    fn no_kernel_is_no_panic() {
+        assert!(html(&Matrix::new("", vec![])).contains("Nothing is known of 0 kernels"));
+    }
+}

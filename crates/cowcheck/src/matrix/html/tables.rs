@@ -13,13 +13,13 @@ const ORDER: [Kind; 7] =
     [Kind::Fail, Kind::Crash, Kind::Timeout, Kind::Xfail, Kind::Pass, Kind::Inconclusive, Kind::Skip];
 
 /// Begins a table that may be wider than the screen.
-fn begin(page: &mut Page, caption: &str, head: &[&str]) {
+fn begin(page: &mut Page, caption: &str, head: &[&str], class: &str) {
     page.begin("div", &[("class", "scroll"), ("role", "region"), ("tabindex", "0"), ("aria-label", caption)]);
     page.begin("table", &[]);
     page.element("caption", &[], caption);
     page.raw("<thead><tr>");
-    for title in head {
-        page.element("th", &[("scope", "col")], title);
+    for (at, title) in head.iter().enumerate() {
+        page.element("th", &[("scope", "col"), ("class", if at > 0 { class } else { "" })], title);
     }
     page.raw("</tr></thead>\n<tbody>");
 }
@@ -44,7 +44,7 @@ fn strs(texts: &[String]) -> Vec<&str> {
 /// The kernels, how their runs went, and what they came to.
 pub(super) fn kernels(page: &mut Page, matrix: &Matrix) {
     page.raw("<section id=\"kernels\" aria-label=\"The kernels\">");
-    begin(page, "The kernels, oldest first", &["Kernel", "Run", "Checks", "What it is"]);
+    begin(page, "The kernels, oldest first", &["Kernel", "Run", "Checks", "What it is"], "");
     for kernel in &matrix.kernels {
         page.raw("<tr>");
         page.element("th", &[("scope", "row")], &kernel.label);
@@ -130,7 +130,7 @@ fn counts(page: &mut Page, counts: &Counts, none: usize) {
 
 /// Kernels × kinds.
 pub(super) fn kinds(page: &mut Page, matrix: &Matrix) {
-    begin(page, "How many checks of each kind came to each verdict", &strs(&labels(matrix, "Kind")));
+    begin(page, "Checks of each kind by verdict", &strs(&labels(matrix, "Kind")), "");
     for (kind, checks) in matrix.kinds() {
         page.raw("<tr>");
         page.begin("th", &[("scope", "row")]);
@@ -155,7 +155,7 @@ pub(super) fn untested(page: &mut Page, matrix: &Matrix) {
     }
     let mut head = labels(matrix, "Reason, and what would make them run");
     head.push("all".to_owned());
-    begin(page, "Checks that tested nothing, by reason", &strs(&head));
+    begin(page, "Checks that tested nothing, by reason", &strs(&head), "number");
     for untested in &matrix.untested {
         page.raw("<tr>");
         page.begin("th", &[("scope", "row"), ("class", "reason")]);
@@ -163,7 +163,7 @@ pub(super) fn untested(page: &mut Page, matrix: &Matrix) {
         page.raw(" ");
         page.text(&untested.reason);
         if !untested.remedy.is_empty() {
-            page.element("p", &[("class", "small muted")], &untested.remedy);
+            page.element("p", &[("class", "small muted")], &format!("to run them: {}", untested.remedy));
         }
         page.end();
         for kernel in matrix.columns() {
@@ -184,7 +184,7 @@ pub(super) fn checks(page: &mut Page, matrix: &Matrix) {
         page.raw(" ");
         page.element("span", &[("class", "muted")], &crate::report::summary::checks(checks.len()));
         page.raw("</summary>");
-        begin(page, kind, &strs(&labels(matrix, "Memory")));
+        begin(page, kind, &strs(&labels(matrix, "Memory")), "");
         for (index, check) in checks {
             row(page, matrix, index, check);
         }
