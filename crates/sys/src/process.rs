@@ -49,6 +49,13 @@ pub fn die_with_parent(command: &mut std::process::Command) {
     unsafe { std::os::unix::process::CommandExt::pre_exec(command, kill) };
 }
 
+/// This thread comes before every other that is not like it (sched(7), SCHED_FIFO).
+pub fn become_realtime() -> io::Result<()> {
+    let highest = libc::sched_param { sched_priority: 99 };
+    // SAFETY: reads the structure, which outlives the call.
+    crate::check(unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &highest) }).map(drop)
+}
+
 /// _exit(2): no destructors, no buffers flushed.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: ends the process.

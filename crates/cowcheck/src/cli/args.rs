@@ -8,6 +8,7 @@ use cowcheck_model::memory::Size;
 
 use super::exit;
 use crate::executor::fault::Fault;
+use crate::guest::fault::Planted;
 use crate::suite::select::Selection;
 use crate::vm::qemu::Accel;
 
@@ -318,6 +319,9 @@ pub struct VmArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "as above")]
     pub machine: MachineArgs,
+    /// Plant a fault in the guest, when the check with this index begins: it must be reported
+    #[arg(long, hide = true, value_name = "FAULT@INDEX")]
+    pub guest_fault: Option<Planted>,
     /// Keep results, consoles and the matrix (as text, JSON and a web page) in this directory
     #[arg(long, value_name = "DIRECTORY")]
     pub results: Option<PathBuf>,

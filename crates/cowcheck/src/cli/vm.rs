@@ -173,6 +173,7 @@ fn task(args: &VmArgs) -> anyhow::Result<Task> {
         traces: running.save_trace.is_some(),
         peers_only: running.format == Format::Kselftest,
         fault: running.self_test,
+        guest_fault: args.guest_fault,
         done: Default::default(),
     }))
 }

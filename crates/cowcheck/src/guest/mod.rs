@@ -5,6 +5,7 @@
 //! - [`work`]: its child, which carries out the order
 //! - [`shell`]: a prompt, where that is the order
 
+pub mod fault;
 pub mod init;
 pub mod order;
 mod port;

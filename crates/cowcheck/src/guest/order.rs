@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use cowcheck_model::text;
 use serde::{Deserialize, Serialize};
 
+use super::fault::Planted;
 use crate::executor::fault::Fault;
 use crate::suite::check::Check;
 use crate::suite::select::{Selection, Unknown, select};
@@ -63,6 +64,8 @@ pub struct Checks {
     pub peers_only: bool,
     /// A fault to plant in our own executor.
     pub fault: Option<Fault>,
+    /// A fault of the guest's.
+    pub guest_fault: Option<Planted>,
     /// Indices of the plan that have an outcome from an earlier guest.
     pub done: BTreeSet<usize>,
 }

@@ -6,12 +6,15 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use super::fault::Planted;
 use super::order::{self, Checks, Order, Task};
 use super::shell;
 use crate::here::{self, Plan, Settings};
 use crate::provide::needs::Needs;
 use crate::provide::roots::Roots;
 use crate::provide::{self, Wanted};
+use crate::report::Sink;
+use crate::report::event::Event;
 use crate::suite::{self, Sizes};
 use crate::wire::{Said, Wire};
 
@@ -47,7 +50,8 @@ fn say(said: &Said) -> io::Result<()> {
 fn run(order: Checks) -> anyhow::Result<ExitCode> {
     let sizes = Sizes::of(&here::look(&Roots::default()));
     let checks = order.checks(&sizes)?;
-    let mut wire = Wire::new(io::stdout(), order.traces, sizes);
+    let wire = Wire::new(io::stdout(), order.traces, sizes);
+    let mut wire = Saboteur { wire, planted: order.guest_fault };
     let plan = Plan {
         checks,
         repeat: order.repeat,
@@ -61,6 +65,24 @@ fn run(order: Checks) -> anyhow::Result<ExitCode> {
     };
     here::run(plan, &AtomicBool::new(false), &mut wire)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Passes everything on, and commits the planted fault when its time has come.
+struct Saboteur<W> {
+    wire: Wire<W>,
+    planted: Option<Planted>,
+}
+
+impl<W: Write> Sink for Saboteur<W> {
+    fn event(&mut self, event: Event<'_>) -> io::Result<()> {
+        self.wire.event(event)?;
+        if let (Event::Begin(begun), Some(Planted { fault, index })) = (event, self.planted)
+            && begun == index
+        {
+            fault.commit();
+        }
+        Ok(())
+    }
 }
 
 /// Runs a program with everything set up that the catalogue needs.

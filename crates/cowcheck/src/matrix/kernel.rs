@@ -33,6 +33,8 @@ impl State {
         match &run.stopped {
             _ if run.kernel.is_none() && run.checks.is_empty() => State::NotBooted(known),
             _ if !run.ended => State::CutOff(known),
+            // A guest that could not be asked what there is to check.
+            Some(why) if run.planned == Some(0) => State::NotBooted(why.clone()),
             Some(why) => State::Stopped(why.clone()),
             None => State::Complete,
         }

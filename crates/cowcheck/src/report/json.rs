@@ -23,6 +23,7 @@ pub struct Json<W> {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 enum Line<'a> {
+    Vm(&'a Vm),
     Start {
         cowcheck_results: u32,
         cowcheck: &'a str,
@@ -32,8 +33,6 @@ enum Line<'a> {
         pmd_size: u64,
         thp_sizes: &'a [u64],
         hugetlb_sizes: &'a [u64],
-        #[serde(skip_serializing_if = "Option::is_none")]
-        vm: Option<&'a Vm>,
         planned: usize,
     },
     Note {
@@ -84,6 +83,9 @@ impl<W: Write> Sink for Json<W> {
         match event {
             Event::Start(start) => {
                 self.plan.clone_from(&start.plan);
+                if let Some(vm) = &start.vm {
+                    self.line(&Line::Vm(vm))?;
+                }
                 self.line(&Line::Start {
                     cowcheck_results: VERSION,
                     cowcheck: env!("CARGO_PKG_VERSION"),
@@ -93,7 +95,6 @@ impl<W: Write> Sink for Json<W> {
                     pmd_size: start.pmd_size,
                     thp_sizes: &start.thp_sizes,
                     hugetlb_sizes: &start.hugetlb_sizes,
-                    vm: start.vm.as_ref(),
                     planned: start.plan.len(),
                 })
             }
@@ -130,6 +131,7 @@ impl<W: Write> Sink for Json<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::event::Start;
     use crate::report::sample;
 
     fn written(play: impl Fn(&mut Json<&mut Vec<u8>>)) -> Vec<serde_json::Value> {
@@ -147,6 +149,18 @@ mod tests {
         let mut out = Vec::new();
         sample::play(&mut Json::new(&mut out));
         insta::assert_snapshot!(String::from_utf8(out).unwrap().replace(env!("CARGO_PKG_VERSION"), "VERSION"));
+    }
+
+    #[test]
+    fn a_vm_is_told_before_anything_else() {
+        let vm = Vm { handle: "debian:6.1".to_owned(), package: None, accel: "tcg".to_owned(), cpus: 2, memory: 1 << 31 };
+        let start = Start { vm: Some(vm), ..sample::start() };
+        let lines = written(|sink| sink.event(Event::Start(&start)).unwrap());
+        let vm = serde_json::json!({
+            "type": "vm", "handle": "debian:6.1", "accel": "tcg", "cpus": 2, "memory": 1_u64 << 31
+        });
+        assert_eq!(lines[0], vm);
+        assert_eq!(lines[1]["type"], "start");
     }
 
     #[test]
