@@ -5,7 +5,9 @@
 
 use std::env;
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -15,21 +17,29 @@ use crate::Error;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cache {
     root: PathBuf,
+    /// It lies where anybody may have put it.
+    is_exposed: bool,
 }
 
 impl Cache {
     /// The user's: `$COWCHECK_CACHE`, else `$XDG_CACHE_HOME/cowcheck`, else `~/.cache/cowcheck`,
     /// else a folder for temporary files.
     pub fn user() -> Cache {
-        let root = user_root(|name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from));
-        // A user of apt goes to other folders, so a path that depends on where we are is of no use.
-        Cache { root: std::path::absolute(&root).unwrap_or(root) }
+        let var = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        match user_root(var) {
+            Some(root) => Cache::at(root),
+            None => {
+                let name = format!("cowcheck-{}", rustix::process::geteuid().as_raw());
+                Cache { is_exposed: true, ..Cache::at(env::temp_dir().join(name)) }
+            }
+        }
     }
 
     /// This folder. It need not exist yet.
     pub fn at(path: impl Into<PathBuf>) -> Cache {
         let root = path.into();
-        Cache { root: std::path::absolute(&root).unwrap_or(root) }
+        // apt is started in another folder, so a path that depends on where we are is of no use.
+        Cache { root: std::path::absolute(&root).unwrap_or(root), is_exposed: false }
     }
 
     /// The folder itself.
@@ -41,6 +51,13 @@ impl Cache {
     pub(crate) fn folder(&self, name: &str) -> Result<PathBuf, Error> {
         let path = self.root.join(name);
         fs::create_dir_all(&path).map_err(Error::io(&path))?;
+        if self.is_exposed {
+            let meta = fs::symlink_metadata(&self.root).map_err(Error::io(&self.root))?;
+            if !meta.is_dir() || meta.uid() != rustix::process::geteuid().as_raw() {
+                let why = "the folder for the cache, and it is somebody else's; set COWCHECK_CACHE to one of yours";
+                return Err(Error::broken(&self.root, why));
+            }
+        }
         Ok(path)
     }
 
@@ -104,19 +121,20 @@ pub(crate) fn remove(path: &Path) -> Result<(), Error> {
     if meta.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.map_err(Error::io(path))
 }
 
-fn user_root(var: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
+/// How long ago the file was written; None where it is not there or from the future.
+pub(crate) fn age(path: &Path) -> Option<Duration> {
+    SystemTime::now().duration_since(fs::metadata(path).ok()?.modified().ok()?).ok()
+}
+
+fn user_root(var: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
     let home = || var("HOME").map(|home| home.join(".cache/cowcheck"));
-    var("COWCHECK_CACHE")
-        .or_else(|| var("XDG_CACHE_HOME").map(|cache| cache.join("cowcheck")))
-        .or_else(home)
-        .unwrap_or_else(|| env::temp_dir().join(format!("cowcheck-{}", rustix::process::getuid().as_raw())))
+    var("COWCHECK_CACHE").or_else(|| var("XDG_CACHE_HOME").map(|cache| cache.join("cowcheck"))).or_else(home)
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
-    use std::time::Duration;
 
     use super::*;
 
@@ -127,10 +145,20 @@ mod tests {
             user_root(|name| set.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone()))
         };
         let all = [("HOME", "/h"), ("XDG_CACHE_HOME", "/x"), ("COWCHECK_CACHE", "/c")];
-        assert_eq!(root(&all), Path::new("/c"));
-        assert_eq!(root(&all[..2]), Path::new("/x/cowcheck"));
-        assert_eq!(root(&all[..1]), Path::new("/h/.cache/cowcheck"));
-        assert!(root(&[]).starts_with(env::temp_dir()));
+        assert_eq!(root(&all).unwrap(), Path::new("/c"));
+        assert_eq!(root(&all[..2]).unwrap(), Path::new("/x/cowcheck"));
+        assert_eq!(root(&all[..1]).unwrap(), Path::new("/h/.cache/cowcheck"));
+        assert_eq!(root(&[]), None);
+    }
+
+    #[test]
+    fn a_folder_that_somebody_else_may_have_made_has_to_be_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("theirs")).unwrap();
+        std::os::unix::fs::symlink("theirs", folder.path().join("link")).unwrap();
+        let exposed = |name: &str| Cache { is_exposed: true, ..Cache::at(folder.path().join(name)) };
+        assert!(exposed("ours").folder("things").is_ok());
+        assert!(exposed("link").folder("things").unwrap_err().to_string().contains("COWCHECK_CACHE"));
     }
 
     #[test]

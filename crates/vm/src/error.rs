@@ -76,6 +76,10 @@ const HANDLES: &str = "A kernel is a bzImage or vmlinuz, a kernel's build tree, 
                        the name of a Debian package (linux-image-...), or debian:VERSION (debian:6.12)";
 
 impl Error {
+    pub(crate) fn no_kernel(path: &Path, why: impl Into<String>) -> Error {
+        Error::NoKernel { path: path.to_owned(), why: why.into() }
+    }
+
     pub(crate) fn broken(path: &Path, why: impl Into<String>) -> Error {
         Error::Broken { path: path.to_owned(), why: why.into() }
     }

@@ -7,8 +7,21 @@
 //! Where to look first: the handles are in [`kernel`].
 #![forbid(unsafe_code)]
 
+mod apt;
+pub mod boot;
+mod bytes;
 pub mod cache;
+mod deb;
+mod debian;
+mod elf;
 pub mod error;
+#[cfg(test)]
+mod fake;
+mod image;
+pub mod kernel;
+pub mod modules;
+mod unpack;
+mod version;
 
 pub use cache::Cache;
 pub use error::Error;
