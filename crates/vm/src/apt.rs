@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::Error;
-use crate::cache::{Cache, age};
+use crate::cache::{Cache, age, remove};
 use crate::unpack::read;
 
 /// Where kernels are, oldest first. A suite that is gone is told and passed over.
@@ -138,7 +138,7 @@ impl Apt {
         if let Err(error @ Error::NoApt { .. }) = updated {
             return Err(error);
         }
-        let unread = self.unread()?;
+        let unread = self.unread();
         if !unread.is_empty() {
             say(&format!("could not read the suites {}; going on without them", unread.join(", ")));
         }
@@ -153,6 +153,10 @@ impl Apt {
             let mut arguments = vec!["show", "--all-versions"];
             arguments.extend(names.iter().map(String::as_str));
             packages.extend(parse_show(&self.run("apt-cache", "apt.conf", &arguments, &self.folder)?));
+        }
+        // They are as large as the lists, and made again in seconds where apt needs them.
+        for name in ["pkgcache.bin", "srcpkgcache.bin"] {
+            remove(&self.folder.join("lists/cache").join(name))?;
         }
         if packages.is_empty() {
             updated?;
@@ -182,13 +186,17 @@ impl Apt {
         Err(Error::AptFailed { what: "looking for Debian's archive".to_owned(), said })
     }
 
-    /// Suites in our configuration of which there is no list.
-    fn unread(&self) -> Result<Vec<String>, Error> {
-        let text =
-            self.run("apt-get", "apt.conf", &["indextargets", "--format", "$(RELEASE)|$(ORIGIN)"], &self.folder)?;
-        let mut suites: Vec<&str> = SUITES.iter().chain(&SECURITY_SUITES).copied().collect();
-        suites.retain(|suite| !text.lines().any(|line| line.split_once('|') == Some((*suite, "Debian"))));
-        Ok(suites.into_iter().map(str::to_owned).collect())
+    /// Suites in our configuration of which there is nothing. A suite that is still empty has no list of
+    /// packages, only the signed file that would name it.
+    fn unread(&self) -> Vec<&'static str> {
+        let names: Vec<_> = fs::read_dir(self.folder.join("lists/state/lists"))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        let is_read = |suite: &str| names.iter().any(|name| name.ends_with(&format!("_dists_{suite}_InRelease")));
+        SUITES.into_iter().chain(SECURITY_SUITES).filter(|suite| !is_read(suite)).collect()
     }
 
     /// The hooks go because they act on the machine's own caches, and the _apt user because it cannot be
@@ -208,6 +216,7 @@ impl Apt {
              Dir::Cache::pkgcache \"pkgcache.bin\";\n\
              Dir::Cache::srcpkgcache \"srcpkgcache.bin\";\n\
              Acquire::Languages \"none\";\n\
+             Acquire::GzipIndexes \"true\";\n\
              Acquire::http::Timeout \"30\";\n\
              Acquire::https::Timeout \"30\";\n\
              Acquire::Retries \"2\";\n\

@@ -37,10 +37,10 @@ pub(crate) fn by_name(handle: &str, cache: &Cache, say: &mut dyn FnMut(&str)) ->
         found = meta.image().and_then(|(name, _)| newest(&packages, name)).filter(|package| !package.is_meta());
     }
     let found = found.ok_or_else(|| {
-        let mut there: Vec<_> = images(&packages).map(|package| package.name.clone()).collect();
-        there.sort();
-        there.dedup();
-        Error::NotInArchive { handle: handle.to_owned(), there }
+        // All of them are hundreds: one of each series shows what the names are like.
+        let there = all_series(&packages);
+        let there = there.iter().filter_map(|each| Some(choose(&packages, each, version::series(each)?)?.name.clone()));
+        Error::NotInArchive { handle: handle.to_owned(), there: there.collect() }
     })?;
     fetch(handle, found, &packages, &apt, cache, say)
 }
@@ -115,14 +115,19 @@ fn fetch(
     say: &mut dyn FnMut(&str),
 ) -> Result<Kernel, Error> {
     let mut wanted = vec![package];
+    // In Debian's archive a version of a package is made once and never changed.
+    let mut key = format!("{}_{}", package.name, package.version.replace(':', "%3a"));
     for (name, version) in package.parts() {
         match get(packages, name, version) {
             Some(part) => wanted.push(part),
-            None => say(&format!("{name} {version} is not in Debian's archive; going on without it")),
+            None if name.starts_with("linux-modules-") => {
+                say(&format!("{name} {version} is not in Debian's archive; going on without modules"));
+                // They may come yet.
+                key.push_str("_bare");
+            }
+            None => {}
         }
     }
-    // In Debian's archive a version of a package is made once and never changed.
-    let key = format!("{}_{}", package.name, package.version.replace(':', "%3a"));
     let root = cache.entry("debian", &key, |into| download(&wanted, into, apt, say))?;
     unpacked(handle, &root, Some(format!("{} {}", package.name, package.version)))
 }

@@ -219,3 +219,140 @@ impl Parts {
         kinds.map(|kind| format!("linux-{kind}-{}", self.suffix))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake;
+
+    struct Place {
+        folder: tempfile::TempDir,
+        said: Vec<String>,
+    }
+
+    impl Place {
+        fn new() -> Place {
+            Place { folder: tempfile::tempdir().unwrap(), said: Vec::new() }
+        }
+
+        fn put(&self, path: &str, data: &[u8]) {
+            let path = self.folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, data).unwrap();
+        }
+
+        fn find(&mut self, path: &str) -> Result<Kernel, Error> {
+            let cache = Cache::at(self.folder.path().join("cache"));
+            let handle = self.folder.path().join(path);
+            find(handle.to_str().unwrap(), &cache, &mut |text| self.said.push(text.to_owned()))
+        }
+
+        fn modules(&self, kernel: &Kernel) -> Option<String> {
+            let path = kernel.modules.as_ref()?;
+            Some(path.strip_prefix(self.folder.path()).unwrap().display().to_string())
+        }
+    }
+
+    fn image() -> Vec<u8> {
+        fake::bzimage("6.12.1", b"payload", 7)
+    }
+
+    fn deb(kind: &str, version: &str, files: &[(&str, &[u8])]) -> Vec<u8> {
+        fake::deb(&format!("Package: linux-{kind}-6.12.1\nVersion: {version}\n"), files)
+    }
+
+    #[test]
+    fn modules_are_beside_the_kernels_file() {
+        let mut place = Place::new();
+        place.put("boot/vmlinuz-6.12.1", &image());
+        place.put("usr/lib/modules/6.12.2/modules.dep", b"");
+        let kernel = place.find("boot/vmlinuz-6.12.1").unwrap();
+        assert_eq!((kernel.release.as_str(), place.modules(&kernel)), ("6.12.1", None));
+        place.put("usr/lib/modules/6.12.1/modules.dep", b"");
+        let kernel = place.find("boot/vmlinuz-6.12.1").unwrap();
+        assert_eq!(place.modules(&kernel).unwrap(), "usr/lib/modules/6.12.1");
+        let handle = place.find("").unwrap();
+        assert_eq!(
+            (handle.image.clone(), handle.modules.clone()),
+            (kernel.image, kernel.modules),
+            "the folder is the same"
+        );
+        place.put("usr/lib/modules/6.12.1/vmlinuz", &image());
+        assert_eq!(place.find("usr/lib/modules/6.12.1/vmlinuz").unwrap().modules, handle.modules);
+        assert!(place.find("").unwrap_err().to_string().contains("more than one kernel"));
+    }
+
+    #[test]
+    fn a_build_tree_has_its_own_modules() {
+        let mut place = Place::new();
+        place.put("tree/Kbuild", b"");
+        place.put("tree/arch/x86/Makefile", b"");
+        assert!(place.find("tree").unwrap_err().to_string().contains("not built"));
+        place.put("tree/arch/x86/boot/bzImage", &image());
+        let kernel = place.find("tree").unwrap();
+        assert_eq!((kernel.release.as_str(), place.modules(&kernel)), ("6.12.1", None));
+        place.put("tree/modules.order", b"mm/a.o\n");
+        for handle in ["tree", "tree/arch/x86/boot/bzImage"] {
+            let kernel = place.find(handle).unwrap();
+            assert_eq!(place.modules(&kernel).unwrap(), "tree", "{handle}");
+        }
+    }
+
+    #[test]
+    fn a_package_is_unpacked_once() {
+        let mut place = Place::new();
+        let files: [(&str, &[u8]); 2] = [("boot/vmlinuz-6.12.1", &image()), ("lib/modules/6.12.1/kernel/a.ko", b"")];
+        place.put("a.deb", &deb("image", "6.12.1-1", &[files[0], files[1], ("lib/modules/6.12.1/modules.order", b"")]));
+        let kernel = place.find("a.deb").unwrap();
+        assert_eq!(kernel.package.as_deref(), Some("linux-image-6.12.1 6.12.1-1"));
+        assert!(kernel.modules.is_some());
+        assert_eq!(place.find("a.deb").unwrap(), kernel);
+        assert_eq!(place.said.len(), 1, "{:?}", place.said);
+    }
+
+    #[test]
+    fn split_packages_are_found_beside_each_other() {
+        let mut place = Place::new();
+        let modules: [(&str, &[u8]); 1] = [("usr/lib/modules/6.12.1/kernel/a.ko", b"")];
+        let order: [(&str, &[u8]); 1] = [("usr/lib/modules/6.12.1/modules.order", b"kernel/a.ko\n")];
+        place.put("linux-image-6.12.1_6.12.1-1_amd64.deb", &deb("image", "6.12.1-1", &[]));
+        place.put("linux-base-6.12.1_6.12.1-1_amd64.deb", &deb("base", "6.12.1-1", &order));
+        // Another version is no part of it.
+        place.put("linux-modules-6.12.1_6.12.1-2_amd64.deb", &deb("modules", "6.12.1-2", &modules));
+        let error = place.find("linux-image-6.12.1_6.12.1-1_amd64.deb").unwrap_err().to_string();
+        assert!(error.contains("put linux-binary-6.12.1 6.12.1-1 beside it"), "{error}");
+
+        place.put(
+            "linux-binary-6.12.1_6.12.1-1_amd64.deb",
+            &deb("binary", "6.12.1-1", &[("usr/lib/modules/6.12.1/vmlinuz", &image())]),
+        );
+        let kernel = place.find("linux-image-6.12.1_6.12.1-1_amd64.deb").unwrap();
+        assert_eq!(kernel.modules, None);
+        assert!(place.said.last().unwrap().contains("put linux-modules-6.12.1 6.12.1-1 beside it"), "{:?}", place.said);
+
+        place.put("linux-modules-6.12.1_6.12.1-1_amd64.deb", &deb("modules", "6.12.1-1", &modules));
+        for given in ["image", "modules", "binary", "base"] {
+            let kernel = place.find(&format!("linux-{given}-6.12.1_6.12.1-1_amd64.deb")).unwrap();
+            assert!(kernel.modules.is_some() && kernel.release == "6.12.1", "{given}");
+        }
+    }
+
+    #[test]
+    fn a_broken_package_leaves_nothing_that_is_taken_for_whole() {
+        let mut place = Place::new();
+        let whole = deb("image", "6.12.1-1", &[("boot/vmlinuz-6.12.1", &image()), ("boot/vmlinuz-6.12.2", &[7; 3000])]);
+        place.put("a.deb", &whole[..whole.len() - 3000]);
+        for _ in 0..2 {
+            assert!(matches!(place.find("a.deb"), Err(Error::Broken { .. })));
+        }
+        assert_eq!(list(&place.folder.path().join("cache/packages")), [] as [PathBuf; 0]);
+    }
+
+    #[test]
+    fn what_is_no_handle_is_told_what_one_is() {
+        let error = Place::new().find("nothing").unwrap_err();
+        assert!(matches!(error, Error::NoSuchFile { .. }) && error.to_string().contains("debian:6.12"), "{error}");
+        let cache = Cache::at("/nowhere");
+        assert!(matches!(find("debian:trixie", &cache, &mut |_| ()), Err(Error::BadVersion { .. })));
+    }
+}
