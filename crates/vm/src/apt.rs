@@ -135,8 +135,10 @@ impl Apt {
         replace(&self.folder.join("sources.list"), &sources(&mirror, keyring()))?;
         self.configure("apt.conf", "lists")?;
         let updated = self.run("apt-get", "apt.conf", &["update"], &self.folder);
-        if let Err(error @ Error::NoApt { .. }) = updated {
-            return Err(error);
+        match &updated {
+            Err(Error::NoApt { .. }) => return updated.map(|_| Vec::new()),
+            Err(error) => say(&format!("{error}; going on with the lists that are there")),
+            Ok(_) => {}
         }
         let unread = self.unread();
         if !unread.is_empty() {
@@ -199,6 +201,7 @@ impl Apt {
         SUITES.into_iter().chain(SECURITY_SUITES).filter(|suite| !is_read(suite)).collect()
     }
 
+    /// Without the error mode apt says that all went well where lists could not be had and old ones are there.
     /// The hooks go because they act on the machine's own caches, and the _apt user because it cannot be
     /// expected to reach this folder. A folder of another name has the state of other sources.
     fn configure(&self, file: &str, state: &str) -> Result<(), Error> {
@@ -220,6 +223,7 @@ impl Apt {
              Acquire::http::Timeout \"30\";\n\
              Acquire::https::Timeout \"30\";\n\
              Acquire::Retries \"2\";\n\
+             APT::Update::Error-Mode \"any\";\n\
              APT::Sandbox::User \"root\";\n\
              #clear APT::Update::Pre-Invoke;\n\
              #clear APT::Update::Post-Invoke;\n\
