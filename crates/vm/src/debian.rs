@@ -1,0 +1,239 @@
+//! Kernels of Debian's archive.
+
+use std::path::Path;
+
+use crate::Error;
+use crate::apt::{Apt, Package};
+use crate::cache::{Cache, remove};
+use crate::kernel::{Kernel, unpack_all, unpacked};
+use crate::version;
+
+/// `debian:VERSION`, where `version` is a series or a version.
+pub(crate) fn by_version(
+    handle: &str,
+    wanted: &str,
+    cache: &Cache,
+    say: &mut dyn FnMut(&str),
+) -> Result<Kernel, Error> {
+    let bad = |why: &str| Error::BadVersion { handle: handle.to_owned(), why: why.to_owned() };
+    let series = version::series(wanted).ok_or_else(|| bad("this is no version of a kernel"))?;
+    let apt = Apt::new(handle, cache)?;
+    let packages = apt.packages(say, &|packages| has_version(packages, wanted, series))?;
+    let chosen = choose(&packages, wanted, series);
+    let chosen =
+        chosen.ok_or_else(|| Error::NotInArchive { handle: handle.to_owned(), there: all_series(&packages) })?;
+    if !is_series(wanted) && !is_meant(wanted, &chosen.version) {
+        say(&format!("{wanted} is not in Debian's archive (any more); taking the nearest: {}", chosen.version));
+    }
+    fetch(handle, chosen, &packages, &apt, cache, say)
+}
+
+/// `linux-image-...`; a package that is empty and only depends on the newest kernel means that one.
+pub(crate) fn by_name(handle: &str, cache: &Cache, say: &mut dyn FnMut(&str)) -> Result<Kernel, Error> {
+    let apt = Apt::new(handle, cache)?;
+    let packages = apt.packages(say, &|packages| newest(packages, handle).is_some())?;
+    let mut found = newest(&packages, handle);
+    if let Some(meta) = found.filter(|package| package.is_meta()) {
+        found = meta.image().and_then(|(name, _)| newest(&packages, name)).filter(|package| !package.is_meta());
+    }
+    let found = found.ok_or_else(|| {
+        // All of them are hundreds: one of each series shows what the names are like.
+        let there = all_series(&packages);
+        let there = there.iter().filter_map(|each| Some(choose(&packages, each, version::series(each)?)?.name.clone()));
+        Error::NotInArchive { handle: handle.to_owned(), there: there.collect() }
+    })?;
+    fetch(handle, found, &packages, &apt, cache, say)
+}
+
+fn newest<'a>(packages: &'a [Package], name: &str) -> Option<&'a Package> {
+    packages.iter().filter(|package| package.name == name).max_by(|a, b| version::compare(&a.version, &b.version))
+}
+
+/// `6.12`, and no more.
+fn is_series(wanted: &str) -> bool {
+    wanted.split('.').count() == 2 && wanted.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+}
+
+/// Whether a version is what was asked for: exactly, or any revision if none was given.
+fn is_meant(wanted: &str, version: &str) -> bool {
+    version == wanted || version::upstream(version) == wanted
+}
+
+fn has_version(packages: &[Package], wanted: &str, series: (u32, u32)) -> bool {
+    let mut there = images(packages).filter(|package| version::series(&package.version) == Some(series));
+    there.any(|package| is_series(wanted) || is_meant(wanted, &package.version))
+}
+
+/// Kernels, and not what only depends on one.
+fn images(packages: &[Package]) -> impl Iterator<Item = &Package> {
+    packages.iter().filter(|package| package.flavour().is_some() && !package.is_meta())
+}
+
+/// The kernel that is meant by a version: of the cloud flavour if there is one, which has what virtual
+/// machines need and little else; of a version that is there signed and unsigned the signed one.
+fn choose<'a>(packages: &'a [Package], wanted: &str, series: (u32, u32)) -> Option<&'a Package> {
+    let of_series = || images(packages).filter(|package| version::series(&package.version) == Some(series));
+    // A kernel whose parts are gone from the archive already is of no use.
+    let is_whole = |package: &&Package| {
+        package.parts().all(|(name, version)| get(packages, name, version).is_some() || !is_needed(name))
+    };
+    let best = of_series().filter(is_whole).filter_map(Package::flavour).max()?;
+    let mut there: Vec<_> = of_series().filter(is_whole).filter(|package| package.flavour() == Some(best)).collect();
+    // Of equals the last is taken.
+    there.sort_by_key(|package| !package.name.ends_with("-unsigned"));
+    let versions: Vec<_> = there.iter().map(|package| package.version.as_str()).collect();
+    if is_series(wanted) {
+        let newest = |a: &&&Package, b: &&&Package| version::compare(&a.version, &b.version);
+        return there.iter().max_by(newest).copied();
+    }
+    version::nearest(wanted, &versions).and_then(|at| there.get(at).copied())
+}
+
+/// Without its modules a kernel boots, without its image it does not.
+fn is_needed(part: &str) -> bool {
+    part.starts_with("linux-binary-")
+}
+
+fn get<'a>(packages: &'a [Package], name: &str, version: &str) -> Option<&'a Package> {
+    packages.iter().find(|package| package.name == name && package.version == version)
+}
+
+fn all_series(packages: &[Package]) -> Vec<String> {
+    let mut all: Vec<_> = images(packages).filter_map(|package| version::series(&package.version)).collect();
+    all.sort();
+    all.dedup();
+    all.into_iter().map(|(major, minor)| format!("{major}.{minor}")).collect()
+}
+
+/// The kernel of this package, downloaded and unpacked unless it is in the cache.
+fn fetch(
+    handle: &str,
+    package: &Package,
+    packages: &[Package],
+    apt: &Apt,
+    cache: &Cache,
+    say: &mut dyn FnMut(&str),
+) -> Result<Kernel, Error> {
+    let mut wanted = vec![package];
+    // In Debian's archive a version of a package is made once and never changed.
+    let mut key = format!("{}_{}", package.name, package.version.replace(':', "%3a"));
+    for (name, version) in package.parts() {
+        match get(packages, name, version) {
+            Some(part) => wanted.push(part),
+            None if name.starts_with("linux-modules-") => {
+                say(&format!("{name} {version} is not in Debian's archive; going on without modules"));
+                // They may come yet.
+                key.push_str("_bare");
+            }
+            None => {}
+        }
+    }
+    let root = cache.entry("debian", &key, |into| download(&wanted, into, apt, say))?;
+    unpacked(handle, &root, Some(format!("{} {}", package.name, package.version)))
+}
+
+fn download(wanted: &[&Package], into: &Path, apt: &Apt, say: &mut dyn FnMut(&str)) -> Result<(), Error> {
+    let size: u64 = wanted.iter().map(|package| package.size).sum();
+    let names: Vec<_> = wanted.iter().map(|package| package.name.as_str()).collect();
+    say(&format!("downloading {} ({} MB)", names.join(", "), size.div_ceil(1_000_000)));
+    let folder = into.with_extension("debs");
+    remove(&folder)?;
+    let done = apt.download(wanted, &folder).and_then(|debs| unpack_all(&debs, into));
+    remove(&folder)?;
+    done
+}
+
+impl Package {
+    /// The better, the greater; None for what is no kernel for a virtual machine.
+    fn flavour(&self) -> Option<u8> {
+        let name = self.name.strip_prefix("linux-image-")?;
+        let name = name.strip_suffix("-unsigned").unwrap_or(name).strip_suffix("-amd64")?;
+        if !name.starts_with(|first: char| first.is_ascii_digit()) || name.ends_with("-rt") {
+            return None;
+        }
+        Some(u8::from(name.ends_with("-cloud")))
+    }
+
+    /// The package of a kernel that this one depends on.
+    fn image(&self) -> Option<(&str, &str)> {
+        self.depends
+            .iter()
+            .map(|(name, version)| (name.as_str(), version.as_str()))
+            .find(|(name, _)| name.starts_with("linux-image-"))
+    }
+
+    /// It is empty, and only there to be upgraded.
+    fn is_meta(&self) -> bool {
+        self.image().is_some()
+    }
+
+    /// The packages of the same version that have the rest of the kernel.
+    fn parts(&self) -> impl Iterator<Item = (&str, &str)> {
+        let depends = self.depends.iter().map(|(name, version)| (name.as_str(), version.as_str()));
+        depends.filter(|(_, version)| *version == self.version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(name: &str, version: &str, depends: &[&str]) -> Package {
+        let depends = depends.iter().map(|name| (name.to_string(), version.to_owned())).collect();
+        Package { name: name.to_owned(), version: version.to_owned(), size: 1, depends }
+    }
+
+    fn archive() -> Vec<Package> {
+        vec![
+            package("linux-image-6.1.0-50-cloud-amd64", "6.1.176-1", &[]),
+            package("linux-image-6.12.95+deb13-amd64", "6.12.95-1", &[]),
+            package("linux-image-6.12.95+deb13-cloud-amd64-unsigned", "6.12.95-1", &[]),
+            package("linux-image-6.12.95+deb13-cloud-amd64", "6.12.95-1", &[]),
+            package("linux-image-6.12.95+deb13-cloud-amd64-unsigned", "6.12.95-1", &[]),
+            package("linux-image-6.12.117+deb13-amd64", "6.12.117-2", &[]),
+            package("linux-image-6.12.117+deb13-rt-amd64", "6.12.117-3", &[]),
+            package("linux-image-6.12.117+deb12-cloud-amd64", "6.12.117-1~deb12u1", &[]),
+            package("linux-image-6.12.117+deb13-cloud-amd64", "6.12.117-1", &[]),
+            package("linux-image-cloud-amd64", "6.12.117-1", &["linux-image-6.12.117+deb13-cloud-amd64"]),
+            package("linux-image-6.12-cloud-amd64", "6.12.118-1", &["linux-image-6.12.118+deb12-cloud-amd64"]),
+            package("linux-image-6.19.1+deb13-amd64", "6.19.1-1", &[]),
+            package("linux-image-7.3-cloud-amd64", "7.3~rc7-1", &["linux-binary-7.3-cloud-amd64"]),
+            package("linux-binary-7.3-cloud-amd64", "7.3~rc7-1", &[]),
+            package("linux-image-7.3.4-cloud-amd64", "7.3.4-1", &["linux-binary-7.3.4-cloud-amd64"]),
+        ]
+    }
+
+    fn chosen(wanted: &str) -> Option<String> {
+        let archive = archive();
+        let chosen = choose(&archive, wanted, version::series(wanted).unwrap())?;
+        Some(format!("{} {}", chosen.name, chosen.version))
+    }
+
+    #[test]
+    fn a_series_is_its_newest_signed_cloud_kernel() {
+        assert_eq!(chosen("6.12").unwrap(), "linux-image-6.12.117+deb13-cloud-amd64 6.12.117-1");
+        assert_eq!(chosen("6.1").unwrap(), "linux-image-6.1.0-50-cloud-amd64 6.1.176-1");
+        assert_eq!(chosen("6.19").unwrap(), "linux-image-6.19.1+deb13-amd64 6.19.1-1", "there is no other flavour");
+        assert_eq!(chosen("5.10"), None);
+    }
+
+    #[test]
+    fn a_version_is_itself_or_the_nearest() {
+        assert_eq!(chosen("6.12.95-1").unwrap(), "linux-image-6.12.95+deb13-cloud-amd64 6.12.95-1");
+        assert_eq!(chosen("6.12.117-1~deb12u1").unwrap(), "linux-image-6.12.117+deb12-cloud-amd64 6.12.117-1~deb12u1");
+        assert_eq!(chosen("6.12.117").unwrap(), "linux-image-6.12.117+deb13-cloud-amd64 6.12.117-1");
+        assert_eq!(chosen("6.12.100-1").unwrap(), "linux-image-6.12.95+deb13-cloud-amd64 6.12.95-1");
+        assert!(is_meant("6.12.95", "6.12.95-1") && !is_meant("6.12.95-2", "6.12.95-1"));
+        assert!(is_series("6.12") && !is_series("6.12.95") && !is_series("7.3~rc7"));
+    }
+
+    #[test]
+    fn a_kernel_whose_image_is_gone_is_passed_over() {
+        assert_eq!(chosen("7.3").unwrap(), "linux-image-7.3-cloud-amd64 7.3~rc7-1");
+    }
+
+    #[test]
+    fn series_are_told_in_order() {
+        assert_eq!(all_series(&archive()), ["6.1", "6.12", "6.19", "7.3"]);
+    }
+}
