@@ -147,9 +147,12 @@ mod tests {
         let mut out = Vec::new();
         let sizes = Sizes { page: 4096, pmd: 2 << 20, thp: vec![2 << 20], hugetlb: vec![] };
         sample::play(&mut Wire::new(&mut out, true, sizes.clone()));
-        let said: Vec<Said> = out.split_inclusive(|byte| *byte == b'\n').map(|line| Said::read(line).unwrap()).collect();
+        let said: Vec<Said> =
+            out.split_inclusive(|byte| *byte == b'\n').map(|line| Said::read(line).unwrap()).collect();
         let planned = sample::start().plan.len();
-        assert!(matches!(&said[0], Said::Start { sizes: read, planned: count, .. } if *read == sizes && *count == planned));
+        assert!(
+            matches!(&said[0], Said::Start { sizes: read, planned: count, .. } if *read == sizes && *count == planned)
+        );
         let verdicts: Vec<Verdict> = said
             .iter()
             .filter_map(|said| match said {

@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::args::{ListArgs, TextOrJson};
 use super::exit::Code;
 use crate::here::look;
-use crate::suite::select::select;
 use crate::provide::roots::Roots;
+use crate::suite::select::select;
 use crate::suite::{self, Sizes};
 
 /// A line of the JSON form.

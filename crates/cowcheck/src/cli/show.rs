@@ -5,8 +5,8 @@ use std::io::Write;
 use super::args::ShowArgs;
 use super::exit::{Code, Usage};
 use crate::here::look;
-use crate::suite::select::unknown_id;
 use crate::provide::roots::Roots;
+use crate::suite::select::unknown_id;
 use crate::suite::{self, Sizes};
 
 /// Prints a check as a `.cow` file.

@@ -57,7 +57,8 @@ pub fn main(args: &VmArgs) -> anyhow::Result<Code> {
         return Ok(Code::Usage);
     }
     let this = fs::read("/proc/self/exe").context("failed to read this program")?;
-    let directory = Directory::new(args.machine.keep.as_deref()).context("failed to make a directory for the guests")?;
+    let directory =
+        Directory::new(args.machine.keep.as_deref()).context("failed to make a directory for the guests")?;
     let (machine, width) = machine(args, kernels.len())?;
     let mut fleet = Fleet {
         args,
@@ -298,7 +299,8 @@ impl Fleet<'_> {
     }
 
     fn check_several(&self, checks: &Checks, kernels: &[Named], width: usize) -> anyhow::Result<Code> {
-        let target = if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target =
+            if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bars = MultiProgress::with_draw_target(target);
         let is_live = io::stderr().is_terminal();
         let say = |kernel: &Named, text: &str| {
@@ -338,8 +340,12 @@ impl Fleet<'_> {
             1 => directory.clone(),
             _ => directory.join(&kernel.name),
         });
-        let means =
-            Means { sink: fan, weigh: &|_, verdict| verdict, save_trace: save.as_deref(), interrupted: self.interrupted };
+        let means = Means {
+            sink: fan,
+            weigh: &|_, verdict| verdict,
+            save_trace: save.as_deref(),
+            interrupted: self.interrupted,
+        };
         self.with_spec(kernel, |spec| session::run(spec, checks, means))
     }
 

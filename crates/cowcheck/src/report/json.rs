@@ -153,7 +153,8 @@ mod tests {
 
     #[test]
     fn a_vm_is_told_before_anything_else() {
-        let vm = Vm { handle: "debian:6.1".to_owned(), package: None, accel: "tcg".to_owned(), cpus: 2, memory: 1 << 31 };
+        let vm =
+            Vm { handle: "debian:6.1".to_owned(), package: None, accel: "tcg".to_owned(), cpus: 2, memory: 1 << 31 };
         let start = Start { vm: Some(vm), ..sample::start() };
         let lines = written(|sink| sink.event(Event::Start(&start)).unwrap());
         let vm = serde_json::json!({

@@ -19,7 +19,9 @@ impl Progress {
     pub fn new(all: &MultiProgress, name: &str) -> Progress {
         let bar = all.add(ProgressBar::new(0));
         // A template that does not parse would be a bug of this file; the default serves as well.
-        if let Ok(style) = ProgressStyle::with_template("{prefix:20!} {bar:24} {pos:>4}/{len:<4} {elapsed:>4} {wide_msg}") {
+        if let Ok(style) =
+            ProgressStyle::with_template("{prefix:20!} {bar:24} {pos:>4}/{len:<4} {elapsed:>4} {wide_msg}")
+        {
             bar.set_style(style);
         }
         bar.set_prefix(name.to_owned());

@@ -24,7 +24,8 @@ pub struct Choice {
 
 /// Tries KVM with this kernel, unless it was tried since this machine was booted: that is noted in `notes`.
 pub fn choose(spec: &Spec<'_>, notes: &Path) -> Choice {
-    let tcg = |why: String| Choice { accel: Accel::Tcg, why: Some(format!("no KVM: {why}; QEMU emulates, which is slow")) };
+    let tcg =
+        |why: String| Choice { accel: Accel::Tcg, why: Some(format!("no KVM: {why}; QEMU emulates, which is slow")) };
     let device = Path::new("/dev/kvm");
     if let Err(error) = fs::OpenOptions::new().read(true).write(true).open(device) {
         return tcg(format!("{}: {error}", device.display()));

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 /// How many lines are kept for whoever asks what happened last.
-const LAST: usize = 30;
+const LAST: usize = 20;
+
+/// How many are kept from the first sign of trouble on: a panic and its trace.
+const TALE: usize = 45;
 
 /// The longest line that is kept, in characters.
 const WIDTH: usize = 300;
@@ -85,6 +88,8 @@ pub fn sign(line: &str) -> Option<Sign> {
 #[derive(Debug, Default)]
 pub struct Console {
     last: VecDeque<String>,
+    /// From the first sign of trouble on that is more than a warning.
+    tale: Vec<String>,
     signs: BTreeMap<Sign, Vec<String>>,
     lines: usize,
 }
@@ -102,6 +107,12 @@ impl Console {
             let lines = self.signs.entry(sign).or_default();
             if lines.len() < LINES {
                 lines.push(without_time(&line).to_owned());
+            }
+        }
+        let is_trouble = sign(&line).is_some_and(|sign| sign < Sign::Warning);
+        if is_trouble || !self.tale.is_empty() {
+            if self.tale.len() < TALE {
+                self.tale.push(line.clone());
             }
         }
         if self.last.len() == LAST {
@@ -125,9 +136,13 @@ impl Console {
         self.signs.iter().map(|(sign, lines)| (*sign, lines.as_slice()))
     }
 
-    /// The last lines, in one text.
-    pub fn last(&self) -> String {
-        self.last.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    /// What to show when the guest has died: its trouble from the first sign on, or its last lines.
+    pub fn tale(&self) -> String {
+        let all: Vec<&str> = match self.tale.is_empty() {
+            true => self.last.iter().map(String::as_str).collect(),
+            false => self.tale.iter().map(String::as_str).collect(),
+        };
+        all.join("\n")
     }
 }
 
@@ -168,13 +183,18 @@ mod tests {
     #[test]
     fn the_last_lines_and_the_first_signs_are_kept() {
         let mut console = Console::default();
+        for number in 0..50 {
+            console.hear(format!("fine: number {number}").as_bytes());
+        }
+        assert_eq!(console.tale().lines().count(), LAST);
+        assert!(console.tale().ends_with("fine: number 49"));
         for number in 0..100 {
             console.hear(format!("[    1.{number:06}] BUG: number {number}\r").as_bytes());
         }
-        assert_eq!(console.lines(), 100);
+        assert_eq!(console.lines(), 150);
         assert_eq!(console.first(Sign::Bug), Some("BUG: number 0"));
-        assert_eq!(console.last().lines().count(), LAST);
-        assert!(console.last().ends_with("BUG: number 99"));
+        assert_eq!(console.tale().lines().count(), TALE);
+        assert!(console.tale().contains("BUG: number 0"));
         assert_eq!(console.signs().map(|(_, lines)| lines.len()).collect::<Vec<_>>(), [LINES]);
     }
 }

@@ -34,7 +34,7 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Patience { boot: Duration::from_secs(10), run: Duration::from_secs(15) }
+        Patience { boot: Duration::from_secs(10), run: Duration::from_secs(10) }
     }
 }
 
@@ -58,6 +58,8 @@ pub enum End {
         /// Was it busy?
         spins: bool,
     },
+    /// The process that does the work ended before it was done; how.
+    Worker(String),
     /// What it said made no sense.
     Rubbish(String),
     /// QEMU could not begin, or broke; what it said.
@@ -81,6 +83,7 @@ impl End {
             End::Silent { seconds, spins: false } => {
                 format!("the guest hung: idle and silent for {seconds} s; it was killed")
             }
+            End::Worker(how) => format!("the process that runs the checks {how}"),
             End::Rubbish(line) => format!("the guest's results are garbled: `{line}`"),
             End::Qemu(said) => format!("QEMU failed: {said}"),
             End::Stopped => "interrupted".to_owned(),
@@ -131,9 +134,9 @@ impl Guest {
             .stdout(Stdio::null())
             .stderr(File::create(files.errors())?);
         die_with_parent(&mut command);
-        let qemu = command.spawn().map_err(|error| {
-            io::Error::new(error.kind(), format!("{} cannot be run: {error}", program.display()))
-        })?;
+        let qemu = command
+            .spawn()
+            .map_err(|error| io::Error::new(error.kind(), format!("{} cannot be run: {error}", program.display())))?;
         let now = Instant::now();
         Ok(Guest {
             results: Tail::open(&files.results())?,
@@ -264,6 +267,22 @@ impl Guest {
         match fs::read_to_string(self.files.log()) {
             Ok(log) if log.contains("Triple fault") => End::TripleFault,
             _ => End::WentOff,
+        }
+    }
+
+    /// What to say where its work ended too early: the kernel may have had a hand in it.
+    pub fn why_work_ended(&mut self, how: String) -> End {
+        // The console is another port: its last lines may come later.
+        let end = Instant::now() + Duration::from_millis(300);
+        while Instant::now() < end && self.console.first(Sign::OutOfMemory).is_none() {
+            while let Ok(Some(line)) = self.tail.line() {
+                self.console.hear(&line);
+            }
+            std::thread::sleep(LOOK);
+        }
+        match self.console.first(Sign::OutOfMemory) {
+            Some(line) => End::OutOfMemory(line.to_owned()),
+            None => End::Worker(how),
         }
     }
 

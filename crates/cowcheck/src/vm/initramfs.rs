@@ -65,8 +65,7 @@ impl Initramfs {
         let (uid, gid, links, time, check) = (0, 0, 1, 0, 0);
         self.bytes.extend_from_slice(b"070701");
         // Major and minor of the file system, then of the device file.
-        let fields =
-            [self.inode, mode, uid, gid, links, time, size, 0, 0, device.0, device.1, name_size, check];
+        let fields = [self.inode, mode, uid, gid, links, time, size, 0, 0, device.0, device.1, name_size, check];
         for field in fields {
             self.bytes.extend_from_slice(format!("{field:08x}").as_bytes());
         }

@@ -158,7 +158,8 @@ mod tests {
 
     #[test]
     fn the_command_can_be_pasted() {
-        let machine = Machine { accel: Accel::Tcg, cpus: 2, memory: 2 << 30, cmdline: "numa=fake=2 a='b c'".to_owned() };
+        let machine =
+            Machine { accel: Accel::Tcg, cpus: 2, memory: 2 << 30, cmdline: "numa=fake=2 a='b c'".to_owned() };
         let files = Files::new(Path::new("/k/vm linux"), Path::new("/d"));
         let arguments = machine.arguments(&files, false);
         let text = pasted(Path::new("qemu"), &arguments);

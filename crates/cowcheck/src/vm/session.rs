@@ -284,15 +284,15 @@ impl Session<'_, '_, '_> {
             match guest.hear() {
                 Heard::Nothing => {}
                 Heard::End(end) => break end,
-                Heard::Said(said) => {
-                    if let Err(end) = self.said(said, &mut stay, !suspects.is_empty())? {
-                        break end;
-                    }
-                }
+                Heard::Said(said) => match self.said(said, &mut stay, !suspects.is_empty())? {
+                    Ok(()) => {}
+                    Err(End::Worker(how)) => break guest.why_work_ended(how),
+                    Err(end) => break end,
+                },
             }
         };
         stay.was_up = guest.is_up();
-        stay.console = guest.console().last();
+        stay.console = guest.console().tale();
         for (sign, lines) in guest.console().signs() {
             self.signs.entry(sign).or_default().extend_from_slice(lines);
         }
@@ -346,7 +346,7 @@ impl Session<'_, '_, '_> {
                         (_, Some(signal)) => format!("was killed by signal {signal}"),
                         (code, _) => format!("exited with {}", code.unwrap_or(-1)),
                     };
-                    return Ok(Err(End::Rubbish(format!("the process that runs the checks {how}"))));
+                    return Ok(Err(End::Worker(how)));
                 }
             }
         }
@@ -395,7 +395,7 @@ impl Session<'_, '_, '_> {
 
     /// A check whose guest died.
     fn charge(&mut self, index: usize, verdict: Verdict, console: Option<&str>) -> io::Result<()> {
-        let explanation = console.map(|console| format!("the last lines of the console:\n{console}"));
+        let explanation = console.map(|console| format!("the console:\n{console}"));
         self.tell(Outcome { index, verdict, micros: 0, notes: vec![], explanation, trace: None })
     }
 
@@ -509,8 +509,8 @@ pub fn run_program(
         return Ok(match (end, ended) {
             (End::Over, Some(ended)) => ended,
             (end, _) => {
-                let console = guest.console().last();
-                ProgramEnd::Not(format!("{}; the last lines of the console:\n{console}", end.told()))
+                let console = guest.console().tale();
+                ProgramEnd::Not(format!("{}; the console:\n{console}", end.told()))
             }
         });
     }
