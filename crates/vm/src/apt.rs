@@ -95,7 +95,9 @@ impl Apt {
         if is_enough {
             return Ok(old);
         }
-        match self.refresh(say) {
+        let refreshed = self.refresh(say);
+        self.tidy()?;
+        match refreshed {
             Ok(packages) => {
                 replace(&list, &write_list(&packages))?;
                 Ok(packages)
@@ -117,7 +119,9 @@ impl Apt {
         let wanted: Vec<_> = packages.iter().map(|package| format!("{}={}", package.name, package.version)).collect();
         let mut arguments = vec!["download"];
         arguments.extend(wanted.iter().map(String::as_str));
-        self.run("apt-get", "apt.conf", &arguments, folder)?;
+        let done = self.run("apt-get", "apt.conf", &arguments, folder);
+        self.tidy()?;
+        done?;
         let mut debs: Vec<_> =
             fs::read_dir(folder).map_err(Error::io(folder))?.flatten().map(|entry| entry.path()).collect();
         debs.retain(|path| path.extension().is_some_and(|end| end == "deb"));
@@ -156,10 +160,6 @@ impl Apt {
             arguments.extend(names.iter().map(String::as_str));
             packages.extend(parse_show(&self.run("apt-cache", "apt.conf", &arguments, &self.folder)?));
         }
-        // They are as large as the lists, and made again in seconds where apt needs them.
-        for name in ["pkgcache.bin", "srcpkgcache.bin"] {
-            remove(&self.folder.join("lists/cache").join(name))?;
-        }
         if packages.is_empty() {
             updated?;
             let said = "there is no kernel in the suites that could be read".to_owned();
@@ -186,6 +186,13 @@ impl Apt {
         updated?;
         let said = "there is no Debian mirror in this machine's apt configuration (apt-get indextargets)".to_owned();
         Err(Error::AptFailed { what: "looking for Debian's archive".to_owned(), said })
+    }
+
+    /// What apt makes again in seconds when it needs it, and what is as large as the lists.
+    fn tidy(&self) -> Result<(), Error> {
+        ["lists/cache/pkgcache.bin", "lists/cache/srcpkgcache.bin", "own"]
+            .iter()
+            .try_for_each(|name| remove(&self.folder.join(name)))
     }
 
     /// Suites in our configuration of which there is nothing. A suite that is still empty has no list of

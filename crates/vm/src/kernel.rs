@@ -201,6 +201,7 @@ pub(crate) fn unpack_all(debs: &[PathBuf], into: &Path) -> Result<(), Error> {
 
 /// The packages that one kernel comes in are named `linux-KIND-SUFFIX`.
 struct Parts {
+    kind: &'static str,
     suffix: String,
 }
 
@@ -209,14 +210,16 @@ impl Parts {
 
     fn of(package: &str) -> Option<Parts> {
         let rest = package.strip_prefix("linux-")?;
-        let suffix = Parts::KINDS.iter().find_map(|kind| rest.strip_prefix(kind)?.strip_prefix('-'))?;
-        Some(Parts { suffix: suffix.to_owned() })
+        Parts::KINDS.iter().find_map(|kind| {
+            let suffix = rest.strip_prefix(kind)?.strip_prefix('-')?.to_owned();
+            Some(Parts { kind, suffix })
+        })
     }
 
     /// An unsigned kernel has the same files as the signed one, so only one of them may be taken.
     fn names(&self) -> impl Iterator<Item = String> + '_ {
-        let kinds = Parts::KINDS.iter().filter(|kind| **kind != "binary-unsigned");
-        kinds.map(|kind| format!("linux-{kind}-{}", self.suffix))
+        let other = if self.kind == "binary-unsigned" { "binary" } else { "binary-unsigned" };
+        Parts::KINDS.iter().filter(move |kind| **kind != other).map(|kind| format!("linux-{kind}-{}", self.suffix))
     }
 }
 
@@ -334,6 +337,14 @@ mod tests {
         for given in ["image", "modules", "binary", "base"] {
             let kernel = place.find(&format!("linux-{given}-6.12.1_6.12.1-1_amd64.deb")).unwrap();
             assert!(kernel.modules.is_some() && kernel.release == "6.12.1", "{given}");
+        }
+
+        // It has the same file as the signed one, which is beside it.
+        let unsigned = [("usr/lib/modules/6.12.1/vmlinuz", &*image())];
+        let name = "linux-binary-unsigned-6.12.1_6.12.1-1_amd64.deb";
+        place.put(name, &deb("binary-unsigned", "6.12.1-1", &unsigned));
+        for given in [name, "linux-image-6.12.1_6.12.1-1_amd64.deb"] {
+            assert!(place.find(given).unwrap().modules.is_some(), "{given}");
         }
     }
 
