@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use crate::executor::fault::Fault;
+use crate::known::Known;
 use crate::provide::guard;
 use crate::provide::machine::Machine;
 use crate::provide::needs::Needs;
@@ -48,6 +49,8 @@ pub struct Plan {
     pub fault: Option<Fault>,
     /// What may be set up.
     pub settings: Settings,
+    /// Failures that are known.
+    pub known: Known,
     /// Indices of the plan that have an outcome from before.
     pub done: BTreeSet<usize>,
 }
@@ -106,6 +109,7 @@ pub fn run(plan: Plan, interrupted: &AtomicBool, sink: &mut dyn Sink) -> Result<
         save_trace: plan.save_trace,
         fault: plan.fault,
         pin_device: machine.pin_device.as_ref().map(|device| device.path.display().to_string()),
+        known: plan.known,
         done: plan.done,
     };
     let ran = run::run(&entries, &start, &options, &setup, interrupted, sink);

@@ -14,6 +14,7 @@ use cowcheck_model::verdict::{Kind, Verdict};
 use crate::executor::fault::Fault;
 use crate::executor::pool::{self, Job, Lost, News, Wish};
 use crate::executor::request::{Request, Response};
+use crate::known::Known;
 use crate::report::Sink;
 use crate::report::event::{Counts, Event, Outcome, Planned, Start};
 use crate::suite::check::Check;
@@ -35,6 +36,8 @@ pub struct Options {
     pub fault: Option<Fault>,
     /// The device for read-only pins.
     pub pin_device: Option<String>,
+    /// Failures that are known.
+    pub known: Known,
     /// Indices of the plan that have an outcome from before: they are passed over.
     pub done: BTreeSet<usize>,
 }
@@ -83,6 +86,9 @@ pub fn plan<'a>(checks: impl Iterator<Item = &'a Check> + Clone, repeat: u32) ->
     (1..=repeat).flat_map(planned).collect()
 }
 
+/// How many checks are named that passed though a bug is known.
+const MISSED: usize = 4;
+
 /// Runs the entries. `start` is told first; its plan must be that of [`plan`]. `interrupted` is looked
 /// at now and then.
 pub fn run(
@@ -98,7 +104,15 @@ pub fn run(
     for note in &setup.notes {
         sink.event(Event::Note(note))?;
     }
-    let mut teller = Teller { entries, options, sink, counts: Counts::default(), stopped: None, error: None };
+    let mut teller = Teller {
+        entries,
+        options,
+        sink,
+        counts: Counts::default(),
+        missed: BTreeMap::new(),
+        stopped: None,
+        error: None,
+    };
     let mut jobs = Vec::new();
     for index in (0..start.plan.len()).filter(|index| !options.done.contains(index)) {
         let entry = &entries[index % entries.len()];
@@ -121,6 +135,11 @@ pub fn run(
         }
         if teller.stopped.is_some() || teller.error.is_some() { Wish::Stop } else { Wish::Continue }
     });
+    for (bug, checks) in std::mem::take(&mut teller.missed) {
+        let (some, more) = checks.split_at(checks.len().min(MISSED));
+        let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+        teller.event(Event::Note(&format!("a known bug did not show in {}{more}: {bug}", some.join(", "))));
+    }
     let Teller { counts, stopped, error, sink, .. } = teller;
     if let Some(error) = error {
         return Err(error);
@@ -150,6 +169,8 @@ struct Teller<'a> {
     options: &'a Options,
     sink: &'a mut dyn Sink,
     counts: Counts,
+    /// Bugs that are known and did not show, and the checks in which they should have.
+    missed: BTreeMap<String, Vec<String>>,
     stopped: Option<String>,
     error: Option<io::Error>,
 }
@@ -185,7 +206,12 @@ impl Teller<'_> {
                 return;
             }
         };
-        let mut outcome = outcome(index, check, trace);
+        let mut outcome = outcome(index, &check.id, trace, &self.options.known);
+        if let (Kind::Pass, Some(trace)) = (outcome.verdict.kind(), &outcome.trace) {
+            for bug in self.options.known.missed(&check.id, &trace.kernel) {
+                self.missed.entry(bug.named()).or_default().push(check.id.clone());
+            }
+        }
         if attempts > 1 {
             outcome.notes.push(format!("run {attempts} times to reach the set-up"));
         }
@@ -204,8 +230,8 @@ impl Teller<'_> {
 }
 
 /// Judges a trace and tells what there is to tell about it.
-pub fn outcome(index: usize, check: &Check, trace: Trace) -> Outcome {
-    let verdict = check.weigh(judge(&trace));
+pub fn outcome(index: usize, id: &str, trace: Trace, known: &Known) -> Outcome {
+    let verdict = known.weigh(id, &trace.kernel, judge(&trace));
     let explanation = (verdict.kind() != Kind::Pass).then(|| explain(&trace, &verdict));
     let notes = trace
         .scenario

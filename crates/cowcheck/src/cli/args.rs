@@ -114,6 +114,9 @@ pub struct Running {
     /// Save the trace of every check in this directory
     #[arg(long, value_name = "DIRECTORY")]
     pub save_trace: Option<PathBuf>,
+    /// A file of bugs that are known, beside those that come with the program; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub known: Vec<PathBuf>,
     /// List every check in the terminal view, not only what is worth a look
     #[arg(long, short)]
     pub verbose: bool,

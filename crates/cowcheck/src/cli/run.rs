@@ -10,6 +10,7 @@ use super::args::{Format, RunArgs, Running};
 use super::exit::{Code, Usage};
 use super::outputs::Outputs;
 use crate::here::{self, Plan, Settings};
+use crate::known::{self, Known};
 use crate::provide::roots::Roots;
 use crate::run::Summary;
 use crate::suite::check::Check;
@@ -41,6 +42,7 @@ pub fn checks_on_this_machine(checks: Vec<Check>, settings: Settings, args: &Run
         save_trace: args.save_trace.clone(),
         fault: args.self_test,
         settings,
+        known: known(args)?,
         done: Default::default(),
     };
     let summary = match here::run(plan, &interrupted, &mut outputs.fan) {
@@ -56,6 +58,13 @@ pub fn checks_on_this_machine(checks: Vec<Check>, settings: Settings, args: &Run
         Format::Kselftest => Code::Kselftest(outputs.kselftest_exit_code()),
         _ => code(&summary),
     })
+}
+
+/// The failures that are known; what has expired is told.
+pub fn known(args: &Running) -> Result<Known, Usage> {
+    let (known, expired) = Known::with(&args.known, &known::today()).map_err(|error| Usage(error.to_string()))?;
+    expired.iter().for_each(|text| eprintln!("note: {text}"));
+    Ok(known)
 }
 
 /// Ctrl-C and its like ask for an orderly end; the second one ends the program at once, and the

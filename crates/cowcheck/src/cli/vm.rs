@@ -16,7 +16,7 @@ use super::args::{Format, VmArgs};
 use super::exit::{Code, Usage};
 use super::files;
 use super::outputs::{self, Outputs};
-use super::run::{catch_signals, code};
+use super::run::{catch_signals, code, known};
 use crate::guest::order::{Checks, Task, What};
 use crate::matrix::{self, Matrix};
 use crate::provide::machine::available;
@@ -174,6 +174,7 @@ fn task(args: &VmArgs) -> anyhow::Result<Task> {
         traces: running.save_trace.is_some(),
         peers_only: running.format == Format::Kselftest,
         fault: running.self_test,
+        known: known(running)?,
         guest_fault: args.guest_fault,
         done: Default::default(),
     }))
@@ -340,12 +341,7 @@ impl Fleet<'_> {
             1 => directory.clone(),
             _ => directory.join(&kernel.name),
         });
-        let means = Means {
-            sink: fan,
-            weigh: &|_, verdict| verdict,
-            save_trace: save.as_deref(),
-            interrupted: self.interrupted,
-        };
+        let means = Means { sink: fan, save_trace: save.as_deref(), interrupted: self.interrupted };
         self.with_spec(kernel, |spec| session::run(spec, checks, means))
     }
 

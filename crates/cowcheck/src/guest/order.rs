@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::Planted;
 use crate::executor::fault::Fault;
+use crate::known::Known;
 use crate::suite::check::Check;
 use crate::suite::select::{Selection, Unknown, select};
 use crate::suite::{self, Sizes};
@@ -64,6 +65,8 @@ pub struct Checks {
     pub peers_only: bool,
     /// A fault to plant in our own executor.
     pub fault: Option<Fault>,
+    /// Failures that are known.
+    pub known: Known,
     /// A fault of the guest's.
     pub guest_fault: Option<Planted>,
     /// Indices of the plan that have an outcome from an earlier guest.

@@ -61,6 +61,7 @@ fn run(order: Checks) -> anyhow::Result<ExitCode> {
         save_trace: None,
         fault: order.fault,
         settings: Settings::ForGood,
+        known: order.known,
         done: order.done,
     };
     here::run(plan, &AtomicBool::new(false), &mut wire)?;

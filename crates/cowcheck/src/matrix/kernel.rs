@@ -6,8 +6,8 @@ use cowcheck_model::verdict::Kind;
 
 use super::cell::{is_bad, is_tested};
 use super::run::Run;
-use super::version::Version;
 use crate::report::event::Counts;
+use crate::version::Version;
 
 /// How far a run came.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,7 +15,6 @@ mod run;
 mod sheet;
 mod text;
 mod untested;
-mod version;
 
 use std::path::Path;
 

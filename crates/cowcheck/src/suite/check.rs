@@ -1,8 +1,6 @@
 //! A check: a scenario with a name.
 
-use cowcheck_model::contract::Rule;
 use cowcheck_model::scenario::Scenario;
-use cowcheck_model::verdict::Verdict;
 
 /// A named check of the catalogue, or a user's own file.
 #[derive(Debug, Clone)]
@@ -23,8 +21,6 @@ pub struct Check {
     pub tags: Vec<&'static str>,
     /// What it does.
     pub scenario: Scenario,
-    /// The known bug that it runs into on every kernel so far.
-    pub known: Option<&'static str>,
 }
 
 impl Check {
@@ -39,18 +35,6 @@ impl Check {
             description: None,
             tags: vec![],
             scenario,
-            known: None,
-        }
-    }
-
-    /// A failure that is known is an `xfail` that names the bug. The known bugs are leaks: anything
-    /// else that is seen beside them is not known.
-    pub fn weigh(&self, verdict: Verdict) -> Verdict {
-        match (verdict, self.known) {
-            (Verdict::Fail { violations }, Some(bug)) if violations.iter().all(|each| each.rule == Rule::Isolation) => {
-                Verdict::Xfail { bug: bug.to_owned(), violations }
-            }
-            (verdict, _) => verdict,
         }
     }
 }

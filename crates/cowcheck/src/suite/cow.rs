@@ -24,10 +24,6 @@ const PIPE_PAGES: u32 = 512;
 /// page's start, because a copy has gone wrong that began elsewhere (Linux 6.11 to 6.13).
 const HUGETLB_WRITTEN: Run = Run { first: 8, count: 8 };
 
-/// Known on every kernel so far: cow.c expects these failures, too.
-const HUGETLB_SPLICE: &str =
-    "hugetlb pages reached by vmsplice(2) are reused on a write fault (CVE-2020-29374, never fixed for hugetlb)";
-
 /// What is done, as lines of the language. `S` stands for the subject, `P` for as much of it as a
 /// pipe takes, `W` for what is written and `R` for what is read of it after the fork
 /// (all of it is read at the end), `PIN` for a read-only pin: fast where the kind's name says so.
@@ -443,7 +439,6 @@ fn cell(kind: &Kind, subject: &Subject) -> Check {
     let Memory { kind: memory, size, .. } = subject.memory;
     let sized = matches!(memory, MemoryKind::Thp | MemoryKind::Hugetlb | MemoryKind::MemfdHugetlb);
     let suffix = if sized { format!("-{}", Size(size)).to_ascii_lowercase() } else { String::new() };
-    let splices = kind.lines.iter().any(|line| line.contains("splice"));
     let mut tags = kind.tags.to_vec();
     let swapped = subject.name.ends_with("swapped").then_some("swap");
     let thp = matches!(memory, MemoryKind::Thp | MemoryKind::HugeZero).then_some("thp");
@@ -458,7 +453,6 @@ fn cell(kind: &Kind, subject: &Subject) -> Check {
         description: Some(format!("{} ... with {}", kind.description, subject.description)),
         tags,
         scenario: scenario(kind, subject),
-        known: (splices && memory.is_hugetlb()).then_some(HUGETLB_SPLICE),
     }
 }
 

@@ -107,15 +107,10 @@ impl Spec<'_> {
     }
 }
 
-/// Makes a verdict of the kernel's one of the person's: an `xfail` where the failure is known.
-pub type Weigh<'a> = &'a dyn Fn(&Planned, Verdict) -> Verdict;
-
 /// What else a session needs.
 pub struct Means<'a> {
     /// Where the events go.
     pub sink: &'a mut dyn Sink,
-    /// See [`Weigh`]. The second argument is what the catalogue and the contract say.
-    pub weigh: Weigh<'a>,
     /// Where traces are saved, if they are.
     pub save_trace: Option<&'a Path>,
     /// Looked at now and then.
@@ -136,6 +131,7 @@ pub fn run(spec: &Spec<'_>, order: &Checks, means: Means<'_>) -> io::Result<Summ
         started: false,
         signs: BTreeMap::new(),
         deaths: 0,
+        noted: BTreeSet::new(),
     };
     session.run()
 }
@@ -154,6 +150,8 @@ struct Session<'s, 'k, 'm> {
     /// What the kernel log had, guest by guest.
     signs: BTreeMap<Sign, Vec<String>>,
     deaths: u32,
+    /// What guests told already.
+    noted: BTreeSet<String>,
 }
 
 /// What one guest came to.
@@ -306,8 +304,8 @@ impl Session<'_, '_, '_> {
         match said {
             Said::Hello { .. } | Said::Beat | Said::Printed(_) | Said::Over => {}
             Said::Note(text) => {
-                // Those of later guests are the same.
-                if self.deaths == 0 {
+                // Those of later guests are mostly the same.
+                if self.noted.insert(text.clone()) {
                     self.note(&text)?;
                 }
             }
@@ -399,7 +397,7 @@ impl Session<'_, '_, '_> {
         self.tell(Outcome { index, verdict, micros: 0, notes: vec![], explanation, trace: None })
     }
 
-    fn tell(&mut self, mut outcome: Outcome) -> io::Result<()> {
+    fn tell(&mut self, outcome: Outcome) -> io::Result<()> {
         self.done.insert(outcome.index);
         if let (Some(directory), Some(trace)) = (self.means.save_trace, &outcome.trace) {
             let repeat = outcome.index / self.checks_in_plan.max(1);
@@ -408,8 +406,6 @@ impl Session<'_, '_, '_> {
                 self.note(&format!("{name} was not saved in {}: {error}", directory.display()))?;
             }
         }
-        let planned = &self.plan[outcome.index];
-        outcome.verdict = (self.means.weigh)(planned, outcome.verdict);
         self.counts.add(outcome.verdict.kind());
         self.means.sink.event(Event::Outcome(&outcome))
     }

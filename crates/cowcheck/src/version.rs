@@ -7,17 +7,17 @@ const MAX_LABEL: usize = 14;
 
 /// A version, as `6.1.192` or `7.3.0-rc2`. Ordered as the kernels came out; what has no version comes last.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Version {
+pub(crate) struct Version {
     numbers: Vec<u64>,
     candidate: Option<u64>,
     /// What people call it.
-    pub(super) label: String,
+    pub(crate) label: String,
 }
 
 impl Version {
     /// From the kernel's release and version string and the package that it came from; `name` is for
     /// what says nothing of the kind.
-    pub(super) fn of(kernel: Option<&str>, package: Option<&str>, handle: Option<&str>, name: &str) -> Version {
+    pub(crate) fn of(kernel: Option<&str>, package: Option<&str>, handle: Option<&str>, name: &str) -> Version {
         let kernel = kernel.unwrap_or("");
         let (release, rest) = kernel.split_once(' ').unwrap_or((kernel, ""));
         let package = package.unwrap_or("");
@@ -36,6 +36,27 @@ impl Version {
                 Version { numbers: Vec::new(), candidate: None, label: short(name.rsplit('/').next().unwrap_or(name)) }
             }
         }
+    }
+
+    /// Of a text that is a version and nothing else, as in `6.12` or `7.3-rc2`.
+    pub(crate) fn read(text: &str) -> Option<Version> {
+        let plain = text.split_once("-rc").map_or(text, |(version, _)| version);
+        let all = numbers(text);
+        let whole =
+            plain.split('.').count() == all.len() && plain.chars().all(|char| char.is_ascii_digit() || char == '.');
+        (whole && all.len() >= 2).then(|| Version::by_release(text, ""))
+    }
+
+    /// Where it stands, whatever it is called: 7.3-rc2 comes before 7.3, and 7.3 is 7.3.0.
+    pub(crate) fn key(&self) -> (bool, Vec<u64>, bool, Option<u64>) {
+        let mut numbers = self.numbers.clone();
+        numbers.resize(4, 0);
+        (self.numbers.is_empty(), numbers, self.candidate.is_none(), self.candidate)
+    }
+
+    /// Has it a number at all?
+    pub(crate) fn is_known(&self) -> bool {
+        !self.numbers.is_empty()
     }
 
     /// A distribution keeps `6.1.0-32-amd64` as the release of every 6.1.y; the y is elsewhere.
@@ -96,13 +117,7 @@ fn numbers(text: &str) -> Vec<u64> {
 
 impl Ord for Version {
     fn cmp(&self, other: &Self) -> Ordering {
-        // 7.3-rc2 comes before 7.3, and 7.3 is 7.3.0.
-        let padded = |version: &Version| {
-            let mut numbers = version.numbers.clone();
-            numbers.resize(4, 0);
-            (version.numbers.is_empty(), numbers, version.candidate.is_none(), version.candidate)
-        };
-        padded(self).cmp(&padded(other)).then_with(|| self.label.cmp(&other.label))
+        self.key().cmp(&other.key()).then_with(|| self.label.cmp(&other.label))
     }
 }
 
