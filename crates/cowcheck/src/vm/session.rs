@@ -96,6 +96,14 @@ impl Spec<'_> {
         Guest::start(self.qemu, &self.machine, self.prepare(task)?, self.patience)
     }
 
+    /// The consoles of all guests, one after the other.
+    fn keep_console(&self) -> io::Result<()> {
+        let files = Files::new(&self.subject.file, self.directory);
+        let text = fs::read(files.console()).unwrap_or_default();
+        let mut all = fs::OpenOptions::new().create(true).append(true).open(self.directory.join(CONSOLES))?;
+        io::Write::write_all(&mut all, &text)
+    }
+
     fn vm(&self) -> Vm {
         Vm {
             handle: self.subject.handle.clone(),
@@ -295,7 +303,7 @@ impl Session<'_, '_, '_> {
             self.signs.entry(sign).or_default().extend_from_slice(lines);
         }
         guest.kill();
-        self.keep_console()?;
+        self.spec.keep_console()?;
         Ok(stay)
     }
 
@@ -410,14 +418,6 @@ impl Session<'_, '_, '_> {
         self.means.sink.event(Event::Outcome(&outcome))
     }
 
-    /// The consoles of all guests, one after the other.
-    fn keep_console(&self) -> io::Result<()> {
-        let files = Files::new(&self.spec.subject.file, self.spec.directory);
-        let text = fs::read(files.console()).unwrap_or_default();
-        let mut all = fs::OpenOptions::new().create(true).append(true).open(self.spec.directory.join(CONSOLES))?;
-        io::Write::write_all(&mut all, &text)
-    }
-
     fn finish(mut self, stopped: Option<String>) -> io::Result<Summary> {
         if !self.started {
             // Outputs want to know what it is that was not tested.
@@ -498,6 +498,8 @@ pub fn run_program(
                 Heard::Said(said) => told(&said),
             }
         };
+        guest.kill();
+        spec.keep_console()?;
         if !guest.is_up() && matches!(end, End::Silent { .. }) && boots < BOOTS {
             boots += 1;
             continue;
