@@ -110,10 +110,8 @@ impl Console {
             }
         }
         let is_trouble = sign(&line).is_some_and(|sign| sign < Sign::Warning);
-        if is_trouble || !self.tale.is_empty() {
-            if self.tale.len() < TALE {
-                self.tale.push(line.clone());
-            }
+        if (is_trouble || !self.tale.is_empty()) && self.tale.len() < TALE {
+            self.tale.push(line.clone());
         }
         if self.last.len() == LAST {
             self.last.pop_front();

@@ -195,7 +195,7 @@ impl Guest {
             Err(error) => return Some(self.rubbish(&error.to_string())),
         }
         if let Some(status) = gone {
-            self.console.hear(&self.tail.rest().to_vec());
+            self.console.hear(self.tail.rest());
             return Some(Heard::End(self.why_gone(status.success())));
         }
         if heard && !self.is_up {

@@ -14,3 +14,4 @@ mod robust;
 mod seccomp;
 mod self_test;
 mod text;
+mod vm;

@@ -295,6 +295,7 @@ impl Results {
                     assert!(results.start.is_null(), "twice: {line}");
                     results.start = value;
                 }
+                Some("vm") => assert!(results.start.is_null(), "late: {line}"),
                 Some("note") => results.notes.push(value["text"].as_str().unwrap().to_owned()),
                 Some("check") => results.checks.push(value),
                 Some("end") => results.end = value,

@@ -1,0 +1,204 @@
+//! `cowcheck vm`: guests that go wrong, each in its own way. A script stands in for QEMU; what real kernels do is in
+//! scripts/guests.
+
+use std::path::Path;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::program::{Cowcheck, Results};
+
+const IDS: [&str; 4] =
+    ["cow/collapse-before-fork", "cow/collapse-fully-shared", "cow/collapse-lower-shared", "cow/collapse-upper-shared"];
+
+/// An ELF file that passes for a kernel: a PVH note, and the text that says which version it is.
+fn kernel(directory: &Path) -> String {
+    let mut file = vec![0; 64 + 56];
+    file[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    file[16] = 2;
+    file[18] = 62;
+    file[32] = 64;
+    file[54] = 56;
+    file[56] = 1;
+    file[64] = 4;
+    file[64 + 8] = 64 + 56;
+    file[64 + 32] = 24;
+    let note: [&[u8]; 4] = [&4u32.to_le_bytes(), &8u32.to_le_bytes(), &18u32.to_le_bytes(), b"Xen\0\0\0\0\0\0\0\0\0"];
+    file.extend(note.concat());
+    file.extend(b"Linux version 6.99.0-fake (somebody@somewhere)\0");
+    let path = directory.join("vmlinux");
+    std::fs::write(&path, file).unwrap();
+    path.display().to_string()
+}
+
+fn vm(directory: &TempDir, how: &str, args: &[&str]) -> Cowcheck {
+    let fake = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/fake-qemu");
+    Cowcheck::new(["vm", "--accel", "tcg", "--check", "cow/collapse*"])
+        .arg(kernel(directory.path()))
+        .args(args)
+        .env("COWCHECK_QEMU", fake)
+        .env("COWCHECK_CACHE", directory.path())
+        .env("FAKE", how)
+}
+
+/// What the checks came to, one for each, and the results with everything else.
+fn verdicts(how: &str) -> ([String; 4], Results) {
+    let directory = TempDir::new().unwrap();
+    let results = vm(&directory, how, &[]).results();
+    let verdict = |id: &str| {
+        results.checks.iter().find(|check| check["id"] == id).map_or("none", |check| check["verdict"].as_str().unwrap())
+    };
+    (IDS.map(|id| verdict(id).to_owned()), results)
+}
+
+fn reason(results: &Results, index: usize) -> &str {
+    results.reason(IDS[index])
+}
+
+fn stopped(results: &Results) -> &str {
+    results.end["stopped"].as_str().unwrap_or("")
+}
+
+/// One check is lost by what `how` says, for a reason that has these words; all others pass.
+fn one_is_lost(how: &str, verdict: &str, words: &str) {
+    let (all, results) = verdicts(how);
+    assert_eq!(all, ["pass", verdict, "pass", "pass"], "{how}: {}", results.err);
+    assert!(reason(&results, 1).contains(words), "{how}: {}", reason(&results, 1));
+    assert_eq!(results.code, 3);
+    assert_eq!(stopped(&results), "", "{how}");
+}
+
+#[test]
+fn a_good_guest_is_told_as_it_is() {
+    let (all, results) = verdicts("good");
+    assert_eq!((all, results.code), (["pass"; 4].map(str::to_owned), 0));
+    assert!(results.notes.iter().any(|note| note == "a note"), "{:?}", results.notes);
+}
+
+#[test]
+fn a_check_that_kills_its_guest_costs_only_itself() {
+    one_is_lost("panic", "crash", "the guest's kernel panicked: Kernel panic - not syncing: planted");
+    one_is_lost("off", "crash", "went off before it was done");
+    one_is_lost("rubbish", "crash", "garbled");
+    one_is_lost("twice", "crash", "garbled: `check 0 of 4, or twice`");
+    one_is_lost("beyond", "crash", "garbled: `check 9 of 4, or twice`");
+    one_is_lost("killed", "crash", "the process that runs the checks was killed by signal 9");
+    one_is_lost("half", "crash", "panicked");
+}
+
+#[test]
+fn a_line_without_end_is_rubbish() {
+    one_is_lost("endless", "crash", "garbled: `a line without end`");
+}
+
+#[test]
+fn a_silent_guest_is_killed() {
+    one_is_lost("halt", "timeout", "the guest hung: idle and silent for");
+    one_is_lost("spin", "timeout", "the guest hung: busy, but silent for");
+}
+
+#[test]
+fn of_several_the_one_is_found_that_does_it_again() {
+    let (all, results) = verdicts("together-again");
+    assert_eq!(all, ["pass", "crash", "pass", "pass"]);
+    let ran = "ran; they are run one at a time";
+    assert!(results.notes.iter().any(|note| note.contains(ran)), "{:?}", results.notes);
+}
+
+#[test]
+fn of_several_all_are_charged_if_none_does_it_again() {
+    let (all, results) = verdicts("together");
+    assert_eq!(all, ["crash", "crash", "pass", "pass"]);
+    assert!(reason(&results, 0).contains("run alone, none of them did it again"), "{}", reason(&results, 0));
+}
+
+#[test]
+fn a_kernel_that_does_not_boot_is_told_with_its_console() {
+    for (how, words) in [
+        ("no-boot", "no boot: the guest's kernel panicked: Kernel panic - not syncing: planted"),
+        ("triple", "no boot: the guest's processor was reset by a triple fault"),
+        ("broken", "no boot: QEMU failed: qemu: no such machine"),
+        ("memory", "the guest ran out of memory: cowcheck invoked oom-killer"),
+        ("refused", "no check is meant"),
+        ("other-plan", "a plan of 7 checks, not 4"),
+    ] {
+        let (all, results) = verdicts(how);
+        assert_eq!(all, ["none"; 4]);
+        assert!(stopped(&results).contains(words), "{how}: {}", stopped(&results));
+        assert_eq!(results.code, 3, "{how}");
+        if how == "no-boot" {
+            let console = "console: BUG: kernel NULL pointer dereference";
+            assert!(results.notes.iter().any(|note| note == console), "{:?}", results.notes);
+        }
+    }
+}
+
+#[test]
+fn a_guest_that_dies_after_the_last_check_is_told() {
+    let (all, results) = verdicts("late");
+    assert_eq!((all, results.code), (["pass"; 4].map(str::to_owned), 3));
+    assert!(stopped(&results).starts_with("after the last check the guest's kernel panicked"), "{}", stopped(&results));
+}
+
+#[test]
+fn a_warning_in_the_kernel_log_is_told() {
+    let (_, results) = verdicts("warned");
+    let warning = "kernel log, warning: WARNING: CPU: 0 PID: 7 at mm/memory.c:1 do_wp_page";
+    assert!(results.notes.iter().any(|note| note == warning), "{:?}", results.notes);
+}
+
+#[test]
+fn several_kernels_give_one_table_and_a_page() {
+    let directory = TempDir::new().unwrap();
+    let out = directory.path().join("out");
+    let kernel = kernel(directory.path());
+    let args = ["--results", out.to_str().unwrap(), &kernel];
+    let output = vm(&directory, "panic", &args).output().code(3);
+    assert!(output.out.contains("2 kernels, 4 checks"), "{}{}", output.out, output.err);
+    for name in ["6.99.0-fake.jsonl", "6.99.0-fake-2.jsonl", "6.99.0-fake.console.log", "matrix.html", "matrix.txt"] {
+        assert!(out.join(name).exists(), "{name}");
+    }
+    let matrix: Value = serde_json::from_slice(&std::fs::read(out.join("matrix.json")).unwrap()).unwrap();
+    assert_eq!(matrix["cowcheck_matrix"], 1);
+    let console = std::fs::read_to_string(out.join("6.99.0-fake.console.log")).unwrap();
+    assert_eq!(console.matches("Linux version").count(), 2, "those of both guests: {console}");
+}
+
+#[test]
+fn what_is_no_kernel_is_refused_with_what_it_is() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("notes.txt");
+    std::fs::write(&file, "not a kernel at all").unwrap();
+    let refused = |handle: &str| {
+        let output = Cowcheck::new(["vm", handle]).env("COWCHECK_CACHE", directory.path()).output().code(2);
+        output.err
+    };
+    let error = refused(file.to_str().unwrap());
+    assert!(error.contains("notes.txt") && error.contains("not a ke"), "{error}");
+    let error = refused("/no/such/bzImage");
+    assert!(error.contains("/no/such/bzImage: there is no such file") && error.contains("debian:"), "{error}");
+}
+
+#[test]
+fn words_that_mean_nothing_are_refused_before_anything_is_booted() {
+    let directory = TempDir::new().unwrap();
+    let refused = |args: &[&str]| vm(&directory, "broken", args).output().code(2).err;
+    assert!(refused(&["--kind", "fork-wrote"]).contains("did you mean fork-write"));
+    assert!(refused(&["--memory", "7"]).contains("between 96M and 1024G"));
+    assert!(refused(&["--memory", "1000G"]).contains("available"));
+    assert!(refused(&["--dry-run"]).contains("--keep"));
+    assert!(refused(&["x", "--format", "ktap"]).contains("with several kernels"));
+}
+
+#[test]
+fn a_dry_run_prints_a_command_and_leaves_its_files() {
+    let directory = TempDir::new().unwrap();
+    let keep = directory.path().join("keep");
+    let output = vm(&directory, "good", &["--dry-run", "--keep", keep.to_str().unwrap()]).output().code(0);
+    assert_eq!(output.out.lines().count(), 1);
+    let (_, rest) = output.out.split_once(" -initrd ").expect("an initramfs");
+    let initramfs = rest.split(' ').next().unwrap();
+    let bytes = std::fs::read(initramfs).unwrap();
+    assert!(bytes.starts_with(b"070701"));
+    assert!(initramfs.starts_with(keep.canonicalize().unwrap().to_str().unwrap()));
+}
