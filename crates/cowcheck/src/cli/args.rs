@@ -339,7 +339,8 @@ pub struct MachineArgs {
     /// Processors of each guest [default: this machine's, shared by the guests that run side by side]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
     pub cpus: Option<u32>,
-    /// Memory of each guest, as in 512M or 4G [default: 2G; 1 GiB hugetlb pages want 5G]
+    /// Memory of each guest, as in 512M or 4G [default: 5G where there is so much, for 1 GiB hugetlb
+    /// pages, else 2G]
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub memory: Option<u64>,
     /// More words for the command line of the guest's kernel

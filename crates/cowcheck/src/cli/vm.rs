@@ -34,8 +34,10 @@ use crate::vm::slim::loaded_part;
 use crate::vm::{accel, fleet, subject};
 use crate::wire::Said;
 
-/// Memory of a guest that nobody gave any. A gigabyte page needs more, and every check on one takes seconds.
-const MEMORY: u64 = 2 << 30;
+/// Memory of a guest that nobody gave any: enough for two pages of a gigabyte, where as many guests as otherwise can
+/// have it; and what everything else needs.
+const ROOMY: u64 = 5 << 30;
+const ENOUGH: u64 = 2 << 30;
 
 /// Where the person's program lies in the guest.
 const PROGRAM: &str = "/cowcheck/program";
@@ -119,14 +121,15 @@ fn name(subject: &Subject, others: &[Named]) -> String {
 /// The machine of each guest, and how many of them run side by side.
 fn machine(args: &VmArgs, kernels: usize) -> Result<(Machine, usize), Usage> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let memory = args.machine.memory.unwrap_or(MEMORY);
     let available = available(&Roots::default());
+    let width_with = |memory| fleet::width(kernels, processors, available, memory);
+    let roomy = available > ROOMY && width_with(ROOMY) == width_with(ENOUGH);
+    let memory = args.machine.memory.unwrap_or(if roomy { ROOMY } else { ENOUGH });
     if available > 0 && memory > available {
         let (wanted, found) = (Size(memory), Size(available >> 20 << 20));
         return Err(Usage(format!("--memory {wanted}: this machine has {found} available")));
     }
-    let fit = fleet::width(kernels, processors, available, memory);
-    let width = args.machine.guests.map_or(fit, usize::from).min(kernels);
+    let width = args.machine.guests.map_or_else(|| width_with(memory), usize::from).min(kernels);
     let share = u32::try_from(processors / width.max(1)).unwrap_or(1).max(1);
     let machine = Machine {
         accel: qemu::Accel::Tcg,

@@ -140,6 +140,7 @@ pub fn run(spec: &Spec<'_>, order: &Checks, means: Means<'_>) -> io::Result<Summ
         signs: BTreeMap::new(),
         deaths: 0,
         noted: BTreeSet::new(),
+        early: Vec::new(),
     };
     session.run()
 }
@@ -160,6 +161,8 @@ struct Session<'s, 'k, 'm> {
     deaths: u32,
     /// What guests told already.
     noted: BTreeSet<String>,
+    /// Notes from before the start, which comes first in every output.
+    early: Vec<String>,
 }
 
 /// What one guest came to.
@@ -372,8 +375,7 @@ impl Session<'_, '_, '_> {
         }
         self.checks_in_plan = plan.len() / (self.order.repeat.max(1) as usize);
         self.plan.clone_from(&plan);
-        self.started = true;
-        let start = Start {
+        self.tell_start(Start {
             kernel,
             machine,
             args: std::env::args().skip(1).collect(),
@@ -382,12 +384,21 @@ impl Session<'_, '_, '_> {
             hugetlb_sizes: sizes.hugetlb.clone(),
             vm: Some(self.spec.vm()),
             plan,
-        };
-        self.means.sink.event(Event::Start(&start))?;
+        })?;
         Ok(Ok(()))
     }
 
+    fn tell_start(&mut self, start: Start) -> io::Result<()> {
+        self.started = true;
+        self.means.sink.event(Event::Start(&start))?;
+        std::mem::take(&mut self.early).iter().try_for_each(|text| self.note(text))
+    }
+
     fn note(&mut self, text: &str) -> io::Result<()> {
+        if !self.started {
+            self.early.push(text.to_owned());
+            return Ok(());
+        }
         self.means.sink.event(Event::Note(text))
     }
 
@@ -421,7 +432,7 @@ impl Session<'_, '_, '_> {
     fn finish(mut self, stopped: Option<String>) -> io::Result<Summary> {
         if !self.started {
             // Outputs want to know what it is that was not tested.
-            let start = Start {
+            self.tell_start(Start {
                 kernel: self.spec.subject.release.clone(),
                 machine: std::env::consts::ARCH.to_owned(),
                 args: std::env::args().skip(1).collect(),
@@ -430,8 +441,7 @@ impl Session<'_, '_, '_> {
                 hugetlb_sizes: vec![],
                 vm: Some(self.spec.vm()),
                 plan: vec![],
-            };
-            self.means.sink.event(Event::Start(&start))?;
+            })?;
         }
         for (sign, lines) in std::mem::take(&mut self.signs) {
             for line in lines.iter().take(TOLD) {
