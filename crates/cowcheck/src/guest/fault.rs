@@ -73,6 +73,10 @@ impl GuestFault {
 /// Threads that the scheduler must prefer to everything else, process 1 included, on all processors.
 fn spin() {
     let _ = fs::write("/proc/sys/kernel/sched_rt_runtime_us", "-1");
+    // Linux 6.12 and later keep a share for others all the same (the deadline server of fair tasks).
+    for processor in fs::read_dir("/sys/kernel/debug/sched/fair_server").into_iter().flatten().flatten() {
+        let _ = fs::write(processor.path().join("runtime"), "0");
+    }
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     for _ in 0..threads * 2 {
         std::thread::spawn(|| {

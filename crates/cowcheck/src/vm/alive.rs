@@ -64,7 +64,8 @@ impl Watch {
         let waited = spent.waited.saturating_sub(self.then.waited);
         if silent < limit {
             Silence::Wait
-        } else if (ran + waited) * 20 < silent {
+        } else if (ran + waited) * 4 < silent {
+            // Timers alone take some of the processor under emulation.
             Silence::Halted
         } else if ran >= limit || silent >= limit * 8 * processors {
             // The last is for a host that gives it next to nothing: for ever is no answer either.
