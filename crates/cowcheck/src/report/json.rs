@@ -38,6 +38,10 @@ enum Line<'a> {
     Note {
         text: &'a str,
     },
+    Begin {
+        id: &'a str,
+        repeat: u32,
+    },
     Check {
         id: &'a str,
         group: &'a str,
@@ -67,6 +71,13 @@ impl<W: Write> Json<W> {
     /// Writes to `out`.
     pub fn new(out: W) -> Self {
         Json { out, plan: Vec::new(), counts: Counts::default() }
+    }
+
+    fn planned(&self, index: usize) -> io::Result<Planned> {
+        self.plan.get(index).cloned().ok_or_else(|| {
+            let what = format!("check {index} of a plan of {}", self.plan.len());
+            io::Error::new(io::ErrorKind::InvalidInput, what)
+        })
     }
 
     fn line(&mut self, line: &Line<'_>) -> io::Result<()> {
@@ -99,12 +110,13 @@ impl<W: Write> Sink for Json<W> {
                 })
             }
             Event::Note(text) => self.line(&Line::Note { text }),
-            Event::Begin(_) => Ok(()),
+            // What was running when the kernel died has this line and no other.
+            Event::Begin(index) => {
+                let Planned { id, repeat, .. } = self.planned(index)?;
+                self.line(&Line::Begin { id: &id, repeat })
+            }
             Event::Outcome(outcome) => {
-                let planned = self.plan.get(outcome.index).cloned().ok_or_else(|| {
-                    let what = format!("outcome {} of a plan of {}", outcome.index, self.plan.len());
-                    io::Error::new(io::ErrorKind::InvalidInput, what)
-                })?;
+                let planned = self.planned(outcome.index)?;
                 self.counts.add(outcome.verdict.kind());
                 self.line(&Line::Check {
                     id: &planned.id,

@@ -297,6 +297,7 @@ impl Results {
                 }
                 Some("vm") => assert!(results.start.is_null(), "late: {line}"),
                 Some("note") => results.notes.push(value["text"].as_str().unwrap().to_owned()),
+                Some("begin") => assert!(!results.start.is_null(), "early: {line}"),
                 Some("check") => results.checks.push(value),
                 Some("end") => results.end = value,
                 _ => panic!("of an unknown type: {line}"),
