@@ -99,6 +99,7 @@ impl<'a> Judge<'a> {
             if self.unreached.is_empty() {
                 self.unreached.push(format!("step {number}, `{step}`: expected {expected}"));
             }
+            self.states(number, step, &record.states);
             return Next::GoOn;
         }
         match &record.result {

@@ -114,7 +114,14 @@ fn every_page_in_its_own_frame_is_quick() {
     let (a, b) = (Actor::A, Actor::new(1).unwrap());
     let state = PageState { present: true, soft_dirty: true, exclusive: Some(true), ..PageState::default() };
     let states = of_a.iter().zip(0..).flat_map(|(pfn, page)| {
-        [a, b].map(|actor| Observed { actor, pages: Run { first: page, count: 1 }, state, pfn: *pfn })
+        [a, b].map(|actor| Observed {
+            actor,
+            pages: Run { first: page, count: 1 },
+            state,
+            pfn: *pfn,
+            swap: None,
+            index: 0,
+        })
     });
     trace.record(2).states = states.collect();
     let verdict = quickly(|| judge(&trace));

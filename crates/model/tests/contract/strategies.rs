@@ -56,7 +56,7 @@ fn range(pages: u32) -> impl Strategy<Value = Range> {
 
 fn op(actors: usize, pins: usize, pages: u32) -> impl Strategy<Value = Op> {
     let range = || range(pages);
-    let kind = select(vec![PinKind::ReadWrite, PinKind::ReadOnly, PinKind::ReadOnlyFast, PinKind::Splice]);
+    let kind = of_words(&PinKind::WORDS);
     prop_oneof![
         8 => range().prop_map(Op::Write),
         8 => range().prop_map(Op::Read),
