@@ -156,7 +156,8 @@ pub struct Observed {
     /// in it. Known with the helper module only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swap: Option<u64>,
-    /// The first page's place in its folio, counting up along the run; 0 where the folio is not known.
+    /// The first page's place in its folio, counting up along the run and from 0 in the next folio; 0 where the folio is
+    /// not known.
     #[serde(default, skip_serializing_if = "is_head")]
     pub index: u32,
 }
@@ -170,13 +171,14 @@ impl Observed {
     pub fn is_continued_by(&self, next: &Observed) -> bool {
         let count = u64::from(self.pages.count);
         let counts_up = |from: Option<u64>, to: Option<u64>| to == from.map(|from| from.saturating_add(count));
-        let index = if self.state.order.is_some() { self.index.checked_add(self.pages.count) } else { Some(0) };
+        let per_folio = self.state.order.and_then(|order| 1u64.checked_shl(order)).unwrap_or(1);
+        let index = (u64::from(self.index) + count) % per_folio;
         self.actor == next.actor
             && self.pages.end() == next.pages.first
             && self.state == next.state
             && next.pfn == if self.pfn == 0 { 0 } else { self.pfn.saturating_add(count) }
             && counts_up(self.swap, next.swap)
-            && index == Some(next.index)
+            && index == u64::from(next.index)
     }
 }
 
