@@ -6,120 +6,170 @@
 use super::{Judge, pages};
 use crate::contract::Rule;
 use crate::pages::Run;
-use crate::step::Step;
+use crate::step::{Actor, Step};
 use crate::trace::{Observed, PageState};
 use crate::verdict::Violation;
 
-/// The step whose states are looked at.
-#[derive(Clone, Copy)]
-struct After<'a> {
-    number: u32,
-    step: &'a Step,
+/// What a finding is known by: rule, actor, first page, count of pages, and what they are.
+pub(super) type Key = (Rule, Actor, u32, u32, String);
+
+/// What the states of some pages say that they must not.
+struct Finding {
+    rule: Rule,
+    actor: Actor,
+    run: Run,
+    /// What they are, instead of what is allowed.
+    what: String,
+    allowed: &'static str,
+    state: PageState,
+    /// The frame of the first page; 0 where there is none.
+    pfn: u64,
+}
+
+impl Finding {
+    /// Is it the same, of the page behind?
+    fn is_continued_by(&self, next: &Finding) -> bool {
+        self.run.end() == next.run.first && (self.rule, self.actor, &self.what) == (next.rule, next.actor, &next.what)
+    }
+
+    /// What makes it the same after another step.
+    fn key(&self) -> Key {
+        (self.rule, self.actor, self.run.first, self.run.count, self.what.clone())
+    }
+}
+
+/// What was found after one step.
+struct Findings<'a> {
+    observed: &'a Observed,
+    all: Vec<Finding>,
+}
+
+impl Findings<'_> {
+    /// `run`, of what was observed, is `what`.
+    fn add(&mut self, rule: Rule, run: Run, allowed: &'static str, what: String) {
+        /// So much can be found of one run.
+        const MOST: usize = 5;
+        let Observed { actor, state, .. } = *self.observed;
+        let pfn = match self.observed.pfn {
+            0 => 0,
+            pfn => pfn.saturating_add(u64::from(run.first - self.observed.pages.first)),
+        };
+        let next = Finding { rule, actor, run, what, allowed, state, pfn };
+        match self.all.iter_mut().rev().take(2 * MOST).find(|last| last.is_continued_by(&next)) {
+            Some(last) => last.run.count += next.run.count,
+            None => self.all.push(next),
+        }
+    }
 }
 
 impl Judge<'_> {
     pub(super) fn states(&mut self, number: u32, step: &Step, states: &[Observed]) {
-        let after = After { number, step };
         let frames = Places::new(states, |seen| Some(seen.pfn).filter(|pfn| seen.state.present && *pfn != 0));
         let entries = Places::new(states, |seen| seen.swap.filter(|_| seen.state.swapped));
+        let Some(observed) = states.first() else { return };
+        let mut found = Findings { observed, all: vec![] };
         for observed in states {
-            self.soft_dirty(after, observed);
+            found.observed = observed;
+            self.soft_dirty(&mut found);
             match observed.state.exclusive {
-                Some(true) => self.exclusive(after, observed, &frames, &entries),
-                Some(false) => self.not_exclusive(after, observed),
-                None => self.without_mark(after, observed),
+                Some(true) => exclusive(&mut found, &frames, &entries),
+                Some(false) => self.not_exclusive(&mut found),
+                None => without_mark(&mut found),
             }
-            self.not_pinned(after, observed);
+            self.not_pinned(&mut found);
             if observed.state.tail_exclusive {
                 let what =
                     "mapped by a PMD, where only the head page's mark counts, but has a mark of its own".to_owned();
-                self.found(Rule::Exclusivity, after, observed, observed.pages, "no mark on a tail page", what);
+                found.add(Rule::Exclusivity, observed.pages, "no mark on a tail page", what);
             }
         }
+        self.tell_states(number, step, found.all);
     }
 
-    fn soft_dirty(&mut self, after: After<'_>, observed: &Observed) {
-        let state = &observed.state;
+    /// What was so after the step before has been told.
+    fn tell_states(&mut self, number: u32, step: &Step, found: Vec<Finding>) {
+        let before = std::mem::take(&mut self.standing);
+        let is_old = |next: &Finding| before.contains(&next.key());
+        for Finding { rule, actor, run, what, allowed, state, pfn } in found.iter().filter(|next| !is_old(next)) {
+            let frame = if *pfn == 0 { String::new() } else { format!(" (frame {pfn:#x})") };
+            let verb = if run.count == 1 { "is" } else { "are" };
+            let sentence = format!("after step {number} (`{step}`) {} of {actor}{frame} {verb} {what}", pages(*run));
+            self.violation(Violation {
+                rule: *rule,
+                step: number,
+                pages: run.to_string(),
+                seen: state.to_string(),
+                allowed: (*allowed).to_owned(),
+                sentence,
+            });
+        }
+        self.standing = found.into_iter().map(|each| each.key()).collect();
+    }
+
+    fn soft_dirty(&self, found: &mut Findings<'_>) {
+        let Observed { actor, state, .. } = *found.observed;
         if !self.trace.soft_dirty || state.soft_dirty || !(state.present || state.swapped) {
             return;
         }
-        let must = |page: &u32| self.world.must_be_soft_dirty(observed.actor, *page);
-        if let Some(first) = observed.pages.pages().find(must) {
-            let count = (first..observed.pages.end()).take_while(must).count() as u32;
+        let must = |page: &u32| self.world.must_be_soft_dirty(actor, *page);
+        let run = found.observed.pages;
+        if let Some(first) = run.pages().find(must) {
+            let count = (first..run.end()).take_while(must).count() as u32;
             let what = "not soft-dirty, though written since clear-soft-dirty".to_owned();
-            self.found(Rule::Markers, after, observed, Run { first, count }, "soft-dirty", what);
-        }
-    }
-
-    /// Marked exclusive: nobody else may map it.
-    fn exclusive(&mut self, after: After<'_>, observed: &Observed, frames: &Places<'_>, entries: &Places<'_>) {
-        const ALLOWED: &str = "mapped by one process";
-        if let Some((run, other, frame)) = frames.of_another(observed) {
-            let whose = format!("{} of {}", pages(other.pages), other.actor);
-            let what = format!("marked exclusive, but {whose} maps the same frame ({frame:#x})");
-            self.found(Rule::Exclusivity, after, observed, run, ALLOWED, what);
-        } else if let Some((run, other, entry)) = entries.of_another(observed) {
-            let whose = format!("{} of {}", pages(other.pages), other.actor);
-            let what = format!("marked exclusive, but {whose} has the same swap entry ({entry:#x})");
-            self.found(Rule::Exclusivity, after, observed, run, ALLOWED, what);
-        } else if let PageState { present: true, mapcount: Some(times @ 2..), .. } = observed.state {
-            let what = format!("marked exclusive, but mapped {times} times");
-            self.found(Rule::Exclusivity, after, observed, observed.pages, ALLOWED, what);
+            found.add(Rule::Markers, Run { first, count }, "soft-dirty", what);
         }
     }
 
     /// Anonymous and not marked exclusive: nobody may write to it without a fault, and no pin may be on it.
-    fn not_exclusive(&mut self, after: After<'_>, observed: &Observed) {
-        if !observed.state.present {
+    fn not_exclusive(&self, found: &mut Findings<'_>) {
+        let Observed { actor, pages, state, .. } = *found.observed;
+        if !state.present {
             return;
         }
-        if observed.state.writable == Some(true) {
+        if state.writable == Some(true) {
             let what = "writable in the page table, but not marked exclusive".to_owned();
-            self.found(Rule::Exclusivity, after, observed, observed.pages, "exclusive, or not writable", what);
+            found.add(Rule::Exclusivity, pages, "exclusive, or not writable", what);
         }
         // Where no pin is on it, a pin has been left: `not_pinned` tells.
-        let under = self.world.under_pin(observed.actor, observed.pages);
-        if let Some((run, pin)) = under.filter(|_| observed.state.pinned != Some(false)) {
-            let what = format!("under the pin {pin}, but not marked exclusive");
-            self.found(Rule::Exclusivity, after, observed, run, "exclusive", what);
-        }
-    }
-
-    /// All memory is private, so what belongs to a file, and the zero page, is nobody's to write to. Of an anonymous
-    /// page on a kernel without marks there is nothing to say.
-    fn without_mark(&mut self, after: After<'_>, observed: &Observed) {
-        let PageState { present: true, writable: Some(true), file, zero, .. } = observed.state else { return };
-        if file || zero {
-            let whose = if zero { "the zero page" } else { "the file's own" };
-            let what = format!("writable in the page table, but {whose}");
-            self.found(Rule::Exclusivity, after, observed, observed.pages, "anonymous, or not writable", what);
+        let under = self.world.under_pin(actor, pages).filter(|_| state.pinned != Some(false));
+        if let Some((run, pin)) = under {
+            found.add(Rule::Exclusivity, run, "exclusive", format!("under the pin {pin}, but not marked exclusive"));
         }
     }
 
     /// A coherent pin holds the very page that the page table shows. A file's page and the zero page are left to what
     /// they hold: a kernel may map them again after they were pinned.
-    fn not_pinned(&mut self, after: After<'_>, observed: &Observed) {
-        let PageState { present: true, pinned: Some(false), file: false, zero: false, .. } = observed.state else {
-            return;
-        };
-        if let Some((run, pin)) = self.world.under_pin(observed.actor, observed.pages) {
+    fn not_pinned(&self, found: &mut Findings<'_>) {
+        let Observed { actor, pages, state, .. } = *found.observed;
+        let PageState { present: true, pinned: Some(false), file: false, zero: false, .. } = state else { return };
+        if let Some((run, pin)) = self.world.under_pin(actor, pages) {
             let what = format!("not pinned: {pin} holds another page than the page table shows");
-            self.found(Rule::PinCoherence, after, observed, run, "pinned", what);
+            found.add(Rule::PinCoherence, run, "pinned", what);
         }
     }
+}
 
-    /// `run`, of what was observed, is `what`.
-    fn found(&mut self, rule: Rule, after: After<'_>, observed: &Observed, run: Run, allowed: &str, what: String) {
-        let After { number, step } = after;
-        let frame = match observed.pfn {
-            0 => String::new(),
-            pfn => format!(" (frame {:#x})", pfn.saturating_add(u64::from(run.first - observed.pages.first))),
-        };
-        let verb = if run.count == 1 { "is" } else { "are" };
-        let sentence =
-            format!("after step {number} (`{step}`) {} of {}{frame} {verb} {what}", pages(run), observed.actor);
-        let (pages, seen, allowed) = (run.to_string(), observed.state.to_string(), allowed.to_owned());
-        self.violation(Violation { rule, step: number, pages, seen, allowed, sentence });
+/// Marked exclusive: nobody else may map it.
+fn exclusive(found: &mut Findings<'_>, frames: &Places<'_>, entries: &Places<'_>) {
+    const ALLOWED: &str = "mapped by one process";
+    let Observed { pages, state, .. } = *found.observed;
+    if let Some((run, other)) = frames.of_another(found.observed) {
+        found.add(Rule::Exclusivity, run, ALLOWED, format!("marked exclusive, but {other} maps the same frame"));
+    } else if let Some((run, other)) = entries.of_another(found.observed) {
+        found.add(Rule::Exclusivity, run, ALLOWED, format!("marked exclusive, but {other} has the same swap entry"));
+    } else if let PageState { present: true, mapcount: Some(times @ 2..), .. } = state {
+        found.add(Rule::Exclusivity, pages, ALLOWED, format!("marked exclusive, but mapped {times} times"));
+    }
+}
+
+/// All memory is private, so what belongs to a file, and the zero page, is nobody's to write to. Of an anonymous page on
+/// a kernel without marks there is nothing to say.
+fn without_mark(found: &mut Findings<'_>) {
+    let PageState { present: true, writable: Some(true), file, zero, .. } = found.observed.state else { return };
+    if file || zero {
+        let whose = if zero { "the zero page" } else { "the file's own" };
+        let what = format!("writable in the page table, but {whose}");
+        found.add(Rule::Exclusivity, found.observed.pages, "anonymous, or not writable", what);
     }
 }
 
@@ -168,15 +218,21 @@ impl<'a> Places<'a> {
         Places { of, runs, last }
     }
 
-    /// The pages of `observed` that are in the same place as another actor's, that other's, and the first place.
-    fn of_another(&self, observed: &Observed) -> Option<(Run, &'a Observed, u64)> {
+    /// The pages of `observed` that are in the same place as another actor's, and whose: `B` where they are the same
+    /// pages there, else those of B.
+    fn of_another(&self, observed: &Observed) -> Option<(Run, String)> {
         let here = Place { from: (self.of)(observed)?, observed };
         let before = self.runs.partition_point(|run| run.from < here.end());
         let mut candidates = self.last.get(before)?.iter().flatten();
         let other = candidates.find(|other| other.observed.actor != observed.actor && other.end() > here.from)?;
         let (from, end) = (here.from.max(other.from), here.end().min(other.end()));
         // Both lie in runs of pages, whose numbers are 32 bits wide.
-        let run = Run { first: observed.pages.first + (from - here.from) as u32, count: (end - from) as u32 };
-        Some((run, other.observed, from))
+        let of = |place: &Place<'_>| Run {
+            first: place.observed.pages.first + (from - place.from) as u32,
+            count: (end - from) as u32,
+        };
+        let (run, others) = (of(&here), of(other));
+        let actor = other.observed.actor;
+        Some((run, if run == others { actor.to_string() } else { format!("{} of {actor}", pages(others)) }))
     }
 }

@@ -118,10 +118,11 @@ pub(crate) fn valid(freedom: Freedom) -> impl Strategy<Value = Scenario> {
         let mut world = World::new(memory, PAGE);
         let mut scenario = Scenario { about: vec![], memory, steps: vec![] };
         for step in steps {
-            let chooses = matches!(
-                step.op,
-                Op::WriteBacking(_) | Op::Pin(PinKind::Splice, ..) | Op::Advise(Advice::Free, _) | Op::Touch(_)
-            );
+            let chooses = match step.op {
+                Op::Pin(kind, ..) => !kind.breaks_sharing(),
+                Op::WriteBacking(_) | Op::Advise(Advice::Free, _) | Op::Touch(_) => true,
+                _ => false,
+            };
             if (chooses && freedom == Freedom::None) || world.check(&step).is_err() {
                 continue;
             }
