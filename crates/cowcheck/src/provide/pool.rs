@@ -192,6 +192,16 @@ impl Piece {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_short_pin_takes_a_page_of_its_own_where_there_is_an_anonymous_one() {
+        let text = |pin| format!("memory memfd-hugetlb 2M; A touch all; {pin}; A read all");
+        assert_eq!(taken(&text("A pin short ro p0 all")), taken(&text("A read all")));
+        assert_eq!(taken(&text("A pin short rw p0 all")), taken(&text("A pin ro p0 all")));
+        let text = |pin| format!("memory hugetlb 2M; A write all; A fork B; {pin}; B read all");
+        assert_eq!(taken(&text("A pin short ro p0 all")), 2);
+        assert_eq!(taken(&text("A splice p0 all")), 1);
+    }
+
     fn taken(text: &str) -> u64 {
         let text = text.replace("; ", "\n");
         let scenario: Scenario =
