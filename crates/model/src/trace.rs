@@ -152,8 +152,8 @@ pub struct Observed {
     /// there is none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub pfn: u64,
-    /// The swap entry of the first, counting up along the run: the swap area's number in the topmost byte, and the place
-    /// in it. Known with the helper module only.
+    /// Where the first is in the swap area, counting up along the run. Known with the helper module only, and where there
+    /// is one area.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swap: Option<u64>,
     /// The first page's place in its folio, counting up along the run and from 0 in the next folio; 0 where the folio is

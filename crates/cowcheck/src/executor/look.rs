@@ -24,6 +24,8 @@ pub struct Place {
 pub struct Look {
     helper: Helper,
     page_size: usize,
+    /// A place in the swap area is a place in any: there is one area.
+    one_swap: bool,
     /// Tell a lie, to see that it is found out.
     lies: bool,
 }
@@ -31,7 +33,10 @@ pub struct Look {
 impl Look {
     /// Opens the device.
     pub fn open(device: &str, page_size: usize, fault: Option<Fault>) -> io::Result<Look> {
-        Ok(Look { helper: Helper::open(device)?, page_size, lies: fault == Some(Fault::FalseMark) })
+        let helper = Helper::open(device)?;
+        // A line of titles, and one for each area.
+        let one_swap = std::fs::read_to_string("/proc/swaps").is_ok_and(|text| text.lines().count() <= 2);
+        Ok(Look { helper, page_size, one_swap, lies: fault == Some(Fault::FalseMark) })
     }
 
     /// The states of the pages of one actor, the process `pid` (0: this one), as few runs as possible.
@@ -50,6 +55,9 @@ impl Look {
             })?;
             let rest = Run { first: next, count: place.pages.end() - next };
             push(&mut found, observed(actor, rest, &helper::Run::default()));
+        }
+        if !self.one_swap {
+            found.iter_mut().for_each(|seen| seen.swap = None);
         }
         if self.lies {
             found.iter_mut().filter_map(|seen| seen.state.exclusive.as_mut()).for_each(|mark| *mark = true);

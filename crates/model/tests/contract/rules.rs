@@ -529,14 +529,14 @@ mod exclusivity {
             trace.state(4, actor, 5, |page| {
                 page.state =
                     PageState { swapped: true, soft_dirty: true, exclusive: Some(marked), ..PageState::default() };
-                (page.pfn, page.swap) = (0, Some(1 << 56 | 0x77));
+                (page.pfn, page.swap) = (0, Some(0x177));
             })
         };
         let trace = swapped(swapped(good(ANON, SHARED), 'A', false), 'B', true);
         let found = fails(&trace, Rule::Exclusivity, 4, "5");
         let expected = "after step 4 (`B read all`) page 5 of B is marked exclusive, but A has the same swap entry";
         assert_eq!(found.sentence, expected);
-        // Shared by both, it has no mark; and another swap area is another entry.
+        // Shared by both, it has no mark; and another place is another entry.
         passes(&swapped(swapped(good(ANON, SHARED), 'A', false), 'B', false));
         passes(&trace.state(4, 'A', 5, |page| page.swap = Some(0x77)));
     }
