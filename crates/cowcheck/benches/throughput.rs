@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use cowcheck::executor::pool::WORKER_ARG;
-use cowcheck::executor::request::{Request, Response};
+use cowcheck::executor::request::{Devices, Request, Response};
 use cowcheck_model::step::{Advice, Prot};
 use cowcheck_sys::area::{Area, Source};
 use cowcheck_sys::board::{self, Board};
@@ -145,7 +145,8 @@ impl Worker {
 
     fn run(&mut self, scenario: &str, repeat: u32) -> Result<Response, Box<dyn Error>> {
         let scenario = scenario.to_owned();
-        let request = Request { scenario, limit_ms: 10_000, states: false, repeat, fault: None, pin_device: None };
+        let request =
+            Request { scenario, limit_ms: 10_000, states: false, repeat, fault: None, devices: Devices::default() };
         writeln!(self.to, "{}", serde_json::to_string(&request)?)?;
         let mut line = String::new();
         self.from.read_line(&mut line)?;

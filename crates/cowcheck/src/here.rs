@@ -108,7 +108,7 @@ pub fn run(plan: Plan, interrupted: &AtomicBool, sink: &mut dyn Sink) -> Result<
         fail_fast: plan.fail_fast,
         save_trace: plan.save_trace,
         fault: plan.fault,
-        pin_device: machine.pin_device.as_ref().map(|device| device.path.display().to_string()),
+        devices: machine.devices(),
         known: plan.known,
         done: plan.done,
     };

@@ -13,7 +13,7 @@ use cowcheck_model::verdict::{Kind, Verdict};
 
 use crate::executor::fault::Fault;
 use crate::executor::pool::{self, Job, Lost, News, Wish};
-use crate::executor::request::{Request, Response};
+use crate::executor::request::{Devices, Request, Response};
 use crate::known::Known;
 use crate::report::Sink;
 use crate::report::event::{Counts, Event, Outcome, Planned, Start};
@@ -34,8 +34,8 @@ pub struct Options {
     pub save_trace: Option<PathBuf>,
     /// A fault to plant in our own executor.
     pub fault: Option<Fault>,
-    /// The device for read-only pins.
-    pub pin_device: Option<String>,
+    /// What takes pins, and what looks at page tables.
+    pub devices: Devices,
     /// Failures that are known.
     pub known: Known,
     /// Indices of the plan that have an outcome from before: they are passed over.
@@ -158,7 +158,7 @@ fn job(index: usize, entry: &Entry, options: &Options) -> Job {
         states: true,
         repeat: 1,
         fault: options.fault,
-        pin_device: options.pin_device.clone(),
+        devices: options.devices.clone(),
     };
     Job { index, request, hugetlb: entry.hugetlb, cost: scenario.memory.bytes() >> 22 }
 }
@@ -232,8 +232,9 @@ impl Teller<'_> {
 /// Judges a trace and tells what there is to tell about it.
 pub fn outcome(index: usize, id: &str, trace: Trace, known: &Known) -> Outcome {
     let verdict = known.weigh(id, &trace.kernel, judge(&trace));
+    let left_out = trace.records.iter().filter(|record| record.states_left_out).count();
     let explanation = (verdict.kind() != Kind::Pass).then(|| explain(&trace, &verdict));
-    let notes = trace
+    let mut notes: Vec<String> = trace
         .scenario
         .numbered()
         .filter_map(|(number, step)| {
@@ -242,6 +243,9 @@ pub fn outcome(index: usize, id: &str, trace: Trace, known: &Known) -> Outcome {
             told.then(|| format!("step {number}, `{step}`, took {} tries", record.tries))
         })
         .collect();
+    if left_out > 0 {
+        notes.push(format!("the page states after {left_out} steps were left out of the trace: there was no room"));
+    }
     Outcome { index, verdict, micros: trace.micros, notes, explanation, trace: Some(trace) }
 }
 

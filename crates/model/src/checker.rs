@@ -3,7 +3,7 @@
 //! [`judge`] is the only judge there is: no check has code of its own. It makes no system call, so
 //! a trace from a phone, a VM or last year can be judged again anywhere.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::contract::{Origin, Rule, World};
 use crate::errno::signal_name;
@@ -18,6 +18,8 @@ mod content;
 mod probe;
 mod sight;
 mod states;
+
+use states::Key;
 
 /// SIGBUS and SIGSEGV have the same numbers on every architecture that Linux knows, save three that
 /// it has dropped or that have no THP.
@@ -60,6 +62,8 @@ struct Judge<'a> {
     scenario: &'a Scenario,
     world: World,
     violations: Vec<Violation>,
+    /// What the page states after the last step say.
+    standing: HashSet<Key>,
     /// How many more there are.
     unlisted: u64,
     /// Why the set-up was not reached.
@@ -72,7 +76,16 @@ impl<'a> Judge<'a> {
     fn new(trace: &'a Trace) -> Self {
         let scenario = &trace.scenario;
         let world = World::new(scenario.memory, trace.page_size);
-        Judge { trace, scenario, world, violations: vec![], unlisted: 0, unreached: vec![], refused: None }
+        Judge {
+            trace,
+            scenario,
+            world,
+            violations: vec![],
+            standing: HashSet::new(),
+            unlisted: 0,
+            unreached: vec![],
+            refused: None,
+        }
     }
 
     fn steps(&mut self) {
@@ -99,6 +112,7 @@ impl<'a> Judge<'a> {
             if self.unreached.is_empty() {
                 self.unreached.push(format!("step {number}, `{step}`: expected {expected}"));
             }
+            self.states(number, step, &record.states);
             return Next::GoOn;
         }
         match &record.result {

@@ -17,10 +17,11 @@
 //! | `mremap R` | moves the pages to another address, mremap(2) |
 //! | `clear-soft-dirty` | writes 4 to /proc/self/clear_refs |
 //! | `pin rw P R` | long-term read/write pin: an io_uring fixed buffer |
-//! | `pin ro P R`, `pin ro fast P R` | long-term read-only pin, by GUP or by GUP-fast |
+//! | `pin ro P R`, `pin ro fast P R`, `pin rw fast P R` | long-term pin, read-only or read/write, by GUP or by GUP-fast |
+//! | `pin short ro P R`, `pin short rw fast P R` and so on | the same short-term: without FOLL_LONGTERM |
 //! | `splice P R` | vmsplice(2) into a pipe |
 //! | `read via P` | reads every byte through the pin (a pipe is drained) |
-//! | `write via P R` | writes the pages R through the read/write pin |
+//! | `write via P R` | writes the pages R through a read/write pin |
 //! | `unpin P` | releases the pin |
 //! | `require S R` | observes R; if it is not in state S, the set-up was not reached |
 
@@ -88,30 +89,54 @@ impl fmt::Display for Pin {
 /// How the kernel comes to hold the pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PinKind {
-    /// FOLL_PIN | FOLL_LONGTERM | FOLL_WRITE: an io_uring fixed buffer.
-    ReadWrite,
-    /// FOLL_PIN | FOLL_LONGTERM, through `pin_user_pages()`.
-    ReadOnly,
-    /// FOLL_PIN | FOLL_LONGTERM, through `pin_user_pages_fast()`.
-    ReadOnlyFast,
+    /// FOLL_PIN, by the calls of Documentation/core-api/pin_user_pages.rst.
+    Gup {
+        /// Without FOLL_LONGTERM.
+        short: bool,
+        /// FOLL_WRITE. A long-term one that need not be fast is an io_uring fixed buffer.
+        write: bool,
+        /// Through `pin_user_pages_fast()`, else `pin_user_pages()`.
+        fast: bool,
+    },
     /// FOLL_GET by vmsplice(2): short-term by intention, held by a pipe in practice.
     Splice,
 }
 
 impl PinKind {
+    /// `pin rw`
+    pub const READ_WRITE: PinKind = PinKind::Gup { short: false, write: true, fast: false };
+    /// `pin ro`
+    pub const READ_ONLY: PinKind = PinKind::Gup { short: false, write: false, fast: false };
+    /// `pin ro fast`
+    pub const READ_ONLY_FAST: PinKind = PinKind::Gup { short: false, write: false, fast: true };
+
+    /// Every kind with its words.
+    pub const WORDS: [(PinKind, &'static str); 9] = [
+        (PinKind::READ_WRITE, "pin rw"),
+        (PinKind::READ_ONLY, "pin ro"),
+        (PinKind::READ_ONLY_FAST, "pin ro fast"),
+        (PinKind::Gup { short: false, write: true, fast: true }, "pin rw fast"),
+        (PinKind::Gup { short: true, write: true, fast: false }, "pin short rw"),
+        (PinKind::Gup { short: true, write: true, fast: true }, "pin short rw fast"),
+        (PinKind::Gup { short: true, write: false, fast: false }, "pin short ro"),
+        (PinKind::Gup { short: true, write: false, fast: true }, "pin short ro fast"),
+        (PinKind::Splice, "splice"),
+    ];
+
     /// As the language writes it.
     pub fn words(self) -> &'static str {
-        match self {
-            PinKind::ReadWrite => "pin rw",
-            PinKind::ReadOnly => "pin ro",
-            PinKind::ReadOnlyFast => "pin ro fast",
-            PinKind::Splice => "splice",
-        }
+        word(&Self::WORDS, self)
     }
 
-    /// A long-term pin must stay coherent with the page tables of its owner; a pipe need not.
-    pub fn is_longterm(self) -> bool {
-        self != PinKind::Splice
+    /// Does it hold, before anything is written, a page that nobody shares with its owner, whatever the memory was?
+    /// A short-term read-only pin takes the page of a file as it is.
+    pub fn breaks_sharing(self) -> bool {
+        matches!(self, PinKind::Gup { short: false, .. } | PinKind::Gup { write: true, .. })
+    }
+
+    /// Can it be written through?
+    pub fn writes(self) -> bool {
+        matches!(self, PinKind::Gup { write: true, .. })
     }
 }
 
@@ -244,7 +269,7 @@ pub enum Op {
     Mremap(Range),
     /// `clear-soft-dirty`
     ClearSoftDirty,
-    /// `pin rw P R`, `pin ro P R`, `pin ro fast P R`, `splice P R`
+    /// `pin rw P R`, `pin ro P R` and their like, `splice P R`
     Pin(PinKind, Pin, Range),
     /// `read via P`
     ReadVia(Pin),

@@ -29,7 +29,7 @@ const VERSION: &str = "1";
 /// The longest text that is read, in bytes. The catalogue's longest scenario has 2 KiB.
 const MAX_TEXT: usize = 1 << 20;
 
-/// The most words of a line that are looked at. The longest step has 5; the one after is the error.
+/// The most words of a line that are looked at. The longest step has 7; the one after is the error.
 const MAX_WORDS: usize = 8;
 
 /// What is wrong with a text, and where.
@@ -228,10 +228,12 @@ impl<'a> Line<'a> {
             "mremap" => Op::Mremap(self.range()?),
             "clear-soft-dirty" => Op::ClearSoftDirty,
             "pin" => {
-                let kind = match self.one_of(&[(PinKind::ReadWrite, "rw"), (PinKind::ReadOnly, "ro")])? {
-                    PinKind::ReadOnly if self.skip("fast") => PinKind::ReadOnlyFast,
-                    kind => kind,
+                let first = self.one_of(&[(Some(true), "rw"), (Some(false), "ro"), (None, "short")])?;
+                let write = match first {
+                    Some(write) => write,
+                    None => self.one_of(&[(true, "rw"), (false, "ro")])?,
                 };
+                let kind = PinKind::Gup { short: first.is_none(), write, fast: self.skip("fast") };
                 Op::Pin(kind, self.pin()?, self.range()?)
             }
             "splice" => Op::Pin(PinKind::Splice, self.pin()?, self.range()?),

@@ -64,9 +64,12 @@ pub struct Record {
     /// What a reader saw, in runs of pages.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seen: Vec<Seen>,
-    /// The state of pages after the step.
+    /// The state of pages after the step: of the actor's own, or with the helper module of everybody's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub states: Vec<Observed>,
+    /// There was no room for the states.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub states_left_out: bool,
 }
 
 fn one() -> u32 {
@@ -80,7 +83,7 @@ fn is_one(number: &u32) -> bool {
 impl Record {
     /// A step that was done and saw nothing.
     pub fn ok(step: u32) -> Record {
-        Record { step, result: StepResult::Ok, tries: 1, seen: vec![], states: vec![] }
+        Record { step, result: StepResult::Ok, tries: 1, seen: vec![], states: vec![], states_left_out: false }
     }
 }
 
@@ -149,6 +152,34 @@ pub struct Observed {
     /// there is none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub pfn: u64,
+    /// Where the first is in the swap area, counting up along the run. Known with the helper module only, and where there
+    /// is one area.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swap: Option<u64>,
+    /// The first page's place in its folio, counting up along the run and from 0 in the next folio; 0 where the folio is
+    /// not known.
+    #[serde(default, skip_serializing_if = "is_head")]
+    pub index: u32,
+}
+
+fn is_head(number: &u32) -> bool {
+    *number == 0
+}
+
+impl Observed {
+    /// Does `next`, of the page behind this run, only go on with it?
+    pub fn is_continued_by(&self, next: &Observed) -> bool {
+        let count = u64::from(self.pages.count);
+        let counts_up = |from: Option<u64>, to: Option<u64>| to == from.map(|from| from.saturating_add(count));
+        let per_folio = self.state.order.and_then(|order| 1u64.checked_shl(order)).unwrap_or(1);
+        let index = (u64::from(self.index) + count) % per_folio;
+        self.actor == next.actor
+            && self.pages.end() == next.pages.first
+            && self.state == next.state
+            && next.pfn == if self.pfn == 0 { 0 } else { self.pfn.saturating_add(count) }
+            && counts_up(self.swap, next.swap)
+            && index == u64::from(next.index)
+    }
 }
 
 /// What can be known of a page. The first group comes from /proc/PID/pagemap
@@ -181,15 +212,46 @@ pub struct PageState {
     /// Mapped by a PMD or larger leaf (PAGEMAP_SCAN's PAGE_IS_HUGE, or smaps).
     #[serde(skip_serializing_if = "is_false")]
     pub pmd: bool,
-    /// PG_anon_exclusive, on the head page where a PMD maps it.
+    /// PG_anon_exclusive of an anonymous page, on the head page where a PMD maps it or the folio is hugetlb; or the mark
+    /// of a swap or migration entry. Absent for every other page, and on kernels before 5.19.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exclusive: Option<bool>,
+    /// PG_anon_exclusive of a tail page itself, where a PMD maps it and the head's is what counts.
+    #[serde(skip_serializing_if = "is_false")]
+    pub tail_exclusive: bool,
     /// Writable in the page table.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub writable: Option<bool>,
-    /// Maybe pinned for DMA.
+    /// Maybe pinned for DMA: true may be wrong, false is right.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pinned: Option<bool>,
+    /// Dirty in the page table.
+    #[serde(skip_serializing_if = "is_false")]
+    pub dirty: bool,
+    /// The zero page, small or huge.
+    #[serde(skip_serializing_if = "is_false")]
+    pub zero: bool,
+    /// A page of KSM's.
+    #[serde(skip_serializing_if = "is_false")]
+    pub ksm: bool,
+    /// In the swap cache.
+    #[serde(skip_serializing_if = "is_false")]
+    pub swapcache: bool,
+    /// A migration entry.
+    #[serde(skip_serializing_if = "is_false")]
+    pub migrating: bool,
+    /// A marker, or another entry that is no page.
+    #[serde(skip_serializing_if = "is_false")]
+    pub special: bool,
+    /// The order of the folio.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<u32>,
+    /// How many page table entries map this page, larger ones included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mapcount: Option<u32>,
+    /// References to the folio. Those that are on their way to or from a list count, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refcount: Option<u32>,
 }
 
 fn is_false(value: &bool) -> bool {
@@ -214,10 +276,23 @@ impl fmt::Display for PageState {
             self.guard.then_some("guard"),
             self.pmd.then_some("pmd"),
             known(self.exclusive, "exclusive", "not exclusive"),
+            self.tail_exclusive.then_some("a mark on the tail"),
             known(self.writable, "writable", "write-protected"),
             known(self.pinned, "pinned", "not pinned"),
+            self.dirty.then_some("dirty"),
+            self.zero.then_some("zero page"),
+            self.ksm.then_some("KSM"),
+            self.swapcache.then_some("in the swap cache"),
+            self.migrating.then_some("migrating"),
+            self.special.then_some("a marker"),
         ];
-        f.write_str(&words.into_iter().flatten().collect::<Vec<_>>().join(", "))
+        f.write_str(&words.into_iter().flatten().collect::<Vec<_>>().join(", "))?;
+        let numbers = [
+            self.order.filter(|order| *order > 0).map(|order| format!("order {order}")),
+            self.mapcount.filter(|count| *count != 1).map(|count| format!("mapped {count} times")),
+            self.refcount.map(|count| format!("{count} reference{}", if count == 1 { "" } else { "s" })),
+        ];
+        numbers.into_iter().flatten().try_for_each(|number| write!(f, ", {number}"))
     }
 }
 
@@ -312,9 +387,9 @@ mod scenario_text {
 /// The longest text that is read as a trace, in bytes. Reading it takes five times as much memory.
 const MAX_JSON: usize = 32 << 20;
 
-/// The most pages that all records may tell of together: a trace of every step on 1 GiB, with the
-/// states of four actors, has a tenth of it.
-const MAX_TOLD: u64 = 1 << 26;
+/// The most pages that all records may tell of together: a trace of sixty steps on 1 GiB, with the
+/// states of four actors, has as many.
+pub const MAX_TOLD: u64 = 1 << 26;
 
 /// Why a text is not a trace.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -10,6 +10,7 @@ pub mod advice;
 pub mod area;
 pub mod board;
 pub mod gup;
+pub mod helper;
 pub mod probe;
 pub mod process;
 pub mod scan;

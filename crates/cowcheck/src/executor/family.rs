@@ -14,9 +14,11 @@ use cowcheck_sys::process::{self, Fork};
 use std::time::Duration;
 
 use super::fault::Fault;
-use super::layout::Layout;
+use super::layout::{Layout, Part};
+use super::look::{Look, Place};
 use super::page_state::{self, Pagemap};
 use super::pins::{self, Held, Refused};
+use super::request::Devices;
 use super::turns::Turns;
 
 /// How often a refusal that may pass is tried again, and how long is waited in between: 0.3 s in all.
@@ -40,10 +42,19 @@ pub struct Plan<'a> {
     pub states: bool,
     /// A fault to plant.
     pub fault: Option<Fault>,
-    /// The device for read-only pins.
-    pub pin_device: Option<&'a str>,
+    /// What takes pins.
+    pub devices: &'a Devices,
+    /// Tells the page states of the whole family, where the helper module is there.
+    pub look: Option<&'a Look>,
     /// The worker, which lives as long as anyone should.
     pub worker: i32,
+}
+
+impl Plan<'_> {
+    /// The page states of everybody who lives, where they are asked for and can be had.
+    pub fn family_states(&self, turns: &Turns) -> Vec<Observed> {
+        self.look.filter(|_| self.states).map(|look| look.family(turns)).unwrap_or_default()
+    }
 }
 
 /// One process of the family.
@@ -81,6 +92,7 @@ pub fn live<'a>(plan: &'a Plan<'a>, turns: &'a Turns, nonce: u16) {
         pagemap: OnceLock::new(),
         begun: false,
     };
+    a.note_places(Actor::A);
     a.walk();
     a.say_goodbye();
 }
@@ -127,7 +139,7 @@ impl Member<'_> {
             let leaving = step.op == Op::Exit && step.actor == child;
             let Ok(Some(exit)) = process::wait(pid, leaving) else { continue };
             self.children.remove(index);
-            self.turns.buried(self.plan.scenario, child, exit);
+            self.turns.buried(self.plan.scenario, child, exit, || self.plan.family_states(self.turns));
             return true;
         }
         false
@@ -148,7 +160,7 @@ impl Member<'_> {
             Op::Fork(child) => self.fork(number, *child),
             op => {
                 let mut record = self.perform(number, op);
-                if self.plan.states && record.states.is_empty() {
+                if self.plan.states && (record.states.is_empty() || self.plan.look.is_some()) {
                     record.states = self.all_states();
                 }
                 self.turns.advance(self.plan.scenario, self.me, record);
@@ -159,6 +171,7 @@ impl Member<'_> {
     fn fork(&mut self, number: u32, child: Actor) {
         let mut record = Record::ok(number);
         let me = process::id();
+        self.note_places(child);
         match process::fork() {
             Ok(Fork::Child) => {
                 // An error leaves the worker's kill, which comes unless the worker itself is killed.
@@ -184,12 +197,32 @@ impl Member<'_> {
         self.turns.advance(self.plan.scenario, self.me, record);
     }
 
+    /// Notes for whoever looks where the pages of `actor` are: where this actor has its own.
+    fn note_places(&self, actor: Actor) {
+        if self.plan.look.is_some() {
+            let all = self.places(&[Run { first: 0, count: self.layout.pages() }]);
+            self.turns.set_places(actor, all.into_iter());
+        }
+    }
+
+    fn places(&self, runs: &[Run]) -> Vec<Place> {
+        let place = |part: &Part| Place { pages: part.pages, address: self.layout.area.address(part.offset) };
+        self.layout.parts(runs).iter().map(place).collect()
+    }
+
     fn all_states(&self) -> Vec<Observed> {
+        if self.plan.look.is_some() {
+            return self.plan.family_states(self.turns);
+        }
         let all = [Run { first: 0, count: self.layout.pages() }];
         self.states(&all).unwrap_or_default()
     }
 
+    /// The states of some of this actor's own pages.
     fn states(&self, runs: &[Run]) -> io::Result<Vec<Observed>> {
+        if let Some(look) = self.plan.look {
+            return look.of(self.me, 0, &self.places(runs));
+        }
         let pagemap = match self.pagemap.get() {
             Some(pagemap) => pagemap,
             None => {
@@ -225,7 +258,11 @@ impl Member<'_> {
             Op::Advise(Advice::PageOut, _) => self.page_out(&runs, &mut record.tries),
             Op::Advise(advice, _) => self.parts(&runs, |area, offset, len| area.advise(offset, len, *advice)),
             Op::Munmap(_) => self.parts(&runs, Area::unmap),
-            Op::Mremap(_) => done(self.layout.remap(&runs)),
+            Op::Mremap(_) => {
+                let result = done(self.layout.remap(&runs));
+                self.note_places(self.me);
+                result
+            }
             Op::ClearSoftDirty => done(std::fs::write("/proc/self/clear_refs", "4")),
             Op::Pin(kind, pin, _) => self.pin(*kind, *pin, &runs, &mut record.tries),
             Op::ReadVia(pin) => self.read_via(*pin, &mut record.seen),
@@ -243,7 +280,7 @@ impl Member<'_> {
                     record.states = states;
                     unmet.map_or(StepResult::Ok, StepResult::Unmet)
                 }
-                Err(error) => StepResult::Unmet(format!("/proc/self/pagemap cannot be read: {error}")),
+                Err(error) => StepResult::Unmet(format!("the page table cannot be looked at: {error}")),
             },
             Op::Fork(_) | Op::Exit => StepResult::Ok,
         };
@@ -425,7 +462,7 @@ impl Member<'_> {
     /// had locked only some time after their ring is gone.
     fn pin(&mut self, kind: PinKind, pin: Pin, runs: &[Run], tries: &mut u32) -> StepResult {
         loop {
-            match pins::take(kind, &self.layout, runs, self.plan.pin_device) {
+            match pins::take(kind, &self.layout, runs, self.plan.devices) {
                 Ok(taken) => {
                     self.held.insert(pin, taken.held);
                     return taken.partial.map_or(StepResult::Ok, StepResult::Partial);
@@ -531,7 +568,7 @@ fn suffer(fault: Fault) {
             std::hint::spin_loop();
         },
         Fault::Crash => process::crash(),
-        Fault::WrongByte | Fault::LostWrite | Fault::SwappedPage => {}
+        Fault::WrongByte | Fault::LostWrite | Fault::SwappedPage | Fault::FalseMark => {}
     }
 }
 

@@ -22,6 +22,8 @@ pub enum Fault {
     Spin,
     /// B makes an access to nowhere at its first step.
     Crash,
+    /// The look at page tables tells of a mark on every anonymous page. Needs the helper module.
+    FalseMark,
 }
 
 impl Fault {

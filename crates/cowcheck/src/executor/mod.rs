@@ -15,6 +15,7 @@ pub mod family;
 pub mod fault;
 pub mod kmsg;
 pub mod layout;
+pub mod look;
 pub mod page_state;
 pub mod pins;
 pub mod pool;

@@ -73,11 +73,10 @@ pub fn observe(
                 pmd,
                 ..PageState::default()
             };
+            let next = Observed { actor, pages: Run { first: page, count: 1 }, state, pfn, swap: None, index: 0 };
             match found.last_mut() {
-                Some(last) if last.pages.end() == page && last.state == state && follows(last, pfn) => {
-                    last.pages.count += 1
-                }
-                _ => found.push(Observed { actor, pages: Run { first: page, count: 1 }, state, pfn }),
+                Some(last) if last.is_continued_by(&next) => last.pages.count += 1,
+                _ => found.push(next),
             }
         }
     }
@@ -172,11 +171,14 @@ pub fn unmet(state: State, memory: Memory, page_size: u32, observed: &[Observed]
     Some(format!("{} of {} is {}", pages(bad.pages), bad.actor, bad.state))
 }
 
-/// Frames of one folio are consecutive and as aligned as the folio is large; where the numbers are
-/// hidden, presence is all there is to see.
+/// Where the folio's order is known, that and the places in it tell. Else: frames of one folio are consecutive and as
+/// aligned as the folio is large; where the numbers are hidden, presence is all there is to see.
 fn in_folio(memory: Memory, page_size: u32, observed: &Observed) -> bool {
     let per_folio = (memory.size / u64::from(page_size)).max(1);
     let first = u64::from(observed.pages.first);
+    if let Some(order) = observed.state.order {
+        return 1u64.checked_shl(order) == Some(per_folio) && u64::from(observed.index) == first % per_folio;
+    }
     observed.pfn == 0 || (observed.pfn % per_folio == first % per_folio && whole(per_folio, observed.pages))
 }
 

@@ -9,13 +9,15 @@ use cowcheck_model::stamp::Stamp;
 use cowcheck_model::step::{PinKind, Prot};
 use cowcheck_sys::area::{Area, Source};
 use cowcheck_sys::gup::ReadOnlyPin;
+use cowcheck_sys::helper::{How, Pins};
 use cowcheck_sys::splice::vmsplice;
 use cowcheck_sys::uring::FixedBuffers;
 use rustix::fs::MemfdFlags;
 
 use super::layout::{Layout, Part};
+use super::request::Devices;
 
-/// How much goes through a fixed buffer at once: enough to amortise the call, little enough to stay
+/// How much goes through a pin at once: enough to amortise the call, little enough to stay
 /// in the cache.
 const CHUNK: usize = 256 << 10;
 
@@ -30,7 +32,14 @@ pub enum Held {
         /// Holds one chunk.
         scratch: Scratch,
     },
-    /// Read-only, by the kernel's pin device.
+    /// By the helper module.
+    Helper {
+        /// The pins.
+        pins: Pins,
+        /// What is pinned, in their order.
+        parts: Vec<Part>,
+    },
+    /// Read-only, by the kernel's gup_test.
     ReadOnly {
         /// The pin.
         pin: ReadOnlyPin,
@@ -70,27 +79,38 @@ impl From<io::Error> for Refused {
     }
 }
 
-/// Takes a pin of `runs`.
-pub fn take(kind: PinKind, layout: &Layout, runs: &[Run], device: Option<&str>) -> Result<Taken, Refused> {
+/// ENOSYS, EPERM, EACCES: there is no io_uring for us.
+const NO_RING: [i32; 3] = [38, 1, 13];
+
+/// Takes a pin of `runs`: a long-term read/write pin as a fixed buffer, which is what it is in practice, and any other by
+/// the helper module. gup_test can do the long-term read-only ones.
+pub fn take(kind: PinKind, layout: &Layout, runs: &[Run], devices: &Devices) -> Result<Taken, Refused> {
     let parts = layout.parts(runs);
     let bytes: Vec<(usize, usize)> = parts.iter().map(|part| (part.offset, layout.len(part))).collect();
     match kind {
-        PinKind::ReadWrite => {
-            let buffers = Box::new(FixedBuffers::register(&layout.area, &bytes)?);
-            Ok(Taken {
-                held: Held::Fixed { buffers, parts, scratch: Scratch::new(layout.page_size())? },
-                partial: None,
-            })
-        }
-        PinKind::ReadOnly | PinKind::ReadOnlyFast => {
-            let device =
-                device.ok_or_else(|| Refused::NoDevice("this kernel has no device for read-only pins".into()))?;
-            let [part] = parts.as_slice() else {
-                return Err(Refused::NoDevice("the device pins one range at a time".into()));
+        PinKind::Gup { short, write, fast } => {
+            let by_helper = |device: &String| -> Result<Held, Refused> {
+                let pins = Pins::take(device, &layout.area, &bytes, How { longterm: !short, write, fast })?;
+                Ok(Held::Helper { pins, parts: parts.clone() })
             };
-            let fast = kind == PinKind::ReadOnlyFast;
-            let pin = ReadOnlyPin::take(device, &layout.area, part.offset, layout.len(part), fast)?;
-            Ok(Taken { held: Held::ReadOnly { pin, pages: part.pages }, partial: None })
+            let held = match (&devices.helper, &devices.gup_test) {
+                (helper, _) if kind == PinKind::READ_WRITE => match (fixed(layout, &parts, &bytes), helper) {
+                    (Err(error), Some(device))
+                        if error.raw_os_error().is_some_and(|errno| NO_RING.contains(&errno)) =>
+                    {
+                        by_helper(device)?
+                    }
+                    (held, _) => held?,
+                },
+                (Some(device), _) => by_helper(device)?,
+                (None, Some(device)) if !short && !write => {
+                    let [part] = parts.as_slice() else { return Err(no_helper("gup_test pins one range at a time")) };
+                    let pin = ReadOnlyPin::take(device, &layout.area, part.offset, layout.len(part), fast)?;
+                    Held::ReadOnly { pin, pages: part.pages }
+                }
+                _ => return Err(no_helper("no device that takes it")),
+            };
+            Ok(Taken { held, partial: None })
         }
         PinKind::Splice => {
             let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(io::Error::from)?;
@@ -116,6 +136,15 @@ pub fn take(kind: PinKind, layout: &Layout, runs: &[Run], device: Option<&str>) 
     }
 }
 
+fn fixed(layout: &Layout, parts: &[Part], bytes: &[(usize, usize)]) -> io::Result<Held> {
+    let buffers = Box::new(FixedBuffers::register(&layout.area, bytes)?);
+    Ok(Held::Fixed { buffers, parts: parts.to_vec(), scratch: Scratch::new(layout.page_size())? })
+}
+
+fn no_helper(why: &str) -> Refused {
+    Refused::NoDevice(format!("{why}, and the helper module is not loaded (cowcheck kmod build)"))
+}
+
 impl Held {
     /// Reads every byte through the pin and tells `page` of each page.
     pub fn read(&mut self, layout: &Layout, mut page: impl FnMut(u32, &[u64])) -> io::Result<()> {
@@ -123,7 +152,7 @@ impl Held {
         match self {
             Held::Fixed { buffers, parts, scratch } => {
                 for (index, part) in parts.iter().enumerate() {
-                    for chunk in scratch.chunks(part) {
+                    for chunk in chunks(part.pages, size) {
                         buffers.write_out(
                             index,
                             (chunk.first - part.pages.first) as usize * size,
@@ -131,6 +160,16 @@ impl Held {
                             scratch.file.as_fd(),
                         )?;
                         scratch.read(chunk, &mut page)?;
+                    }
+                }
+            }
+            Held::Helper { pins, parts } => {
+                let mut content = vec![0u64; CHUNK / 8];
+                for (index, part) in parts.iter().enumerate() {
+                    for chunk in chunks(part.pages, size) {
+                        let words = &mut content[..chunk.count as usize * size / 8];
+                        pins.read(index, (chunk.first - part.pages.first) as usize * size, words)?;
+                        chunk.pages().zip(words.chunks_exact(size / 8)).for_each(|(number, words)| page(number, words));
                     }
                 }
             }
@@ -153,27 +192,51 @@ impl Held {
 
     /// Writes the stamps of `runs` through the pin.
     pub fn write(&mut self, layout: &Layout, runs: &[Run], stamp: impl Fn(u32) -> Stamp) -> io::Result<()> {
-        let Held::Fixed { buffers, parts, scratch } = self else { return Err(io::ErrorKind::PermissionDenied.into()) };
         let size = layout.page_size();
-        for run in runs {
-            for (index, part) in parts.iter().enumerate() {
-                let (first, end) = (run.first.max(part.pages.first), run.end().min(part.pages.end()));
-                if first >= end {
-                    continue;
-                }
-                for chunk in scratch.chunks(&Part { pages: Run { first, count: end - first }, ..*part }) {
-                    scratch.write(chunk, &stamp)?;
-                    buffers.read_in(
-                        index,
-                        (chunk.first - part.pages.first) as usize * size,
-                        chunk.count as usize * size,
-                        scratch.file.as_fd(),
-                    )?;
-                }
+        match self {
+            Held::Fixed { buffers, parts, scratch } => written(parts, runs, size, |index, offset, chunk| {
+                scratch.write(chunk, &stamp)?;
+                buffers.read_in(index, offset, chunk.count as usize * size, scratch.file.as_fd())
+            }),
+            Held::Helper { pins, parts } => {
+                let mut content = vec![0u64; CHUNK / 8];
+                written(parts, runs, size, |index, offset, chunk| {
+                    let words = &mut content[..chunk.count as usize * size / 8];
+                    let pages = chunk.pages().zip(words.chunks_exact_mut(size / 8));
+                    pages.for_each(|(number, words)| stamp(number).fill(words));
+                    pins.write(index, offset, words)
+                })
+            }
+            Held::ReadOnly { .. } | Held::Pipe { .. } => Err(io::ErrorKind::PermissionDenied.into()),
+        }
+    }
+}
+
+/// Goes through those pages of `runs` that are in `parts`, a chunk at a time: which part, at which byte of it, what.
+fn written(
+    parts: &[Part],
+    runs: &[Run],
+    size: usize,
+    mut write: impl FnMut(usize, usize, Run) -> io::Result<()>,
+) -> io::Result<()> {
+    for run in runs {
+        for (index, part) in parts.iter().enumerate() {
+            let (first, end) = (run.first.max(part.pages.first), run.end().min(part.pages.end()));
+            if first >= end {
+                continue;
+            }
+            for chunk in chunks(Run { first, count: end - first }, size) {
+                write(index, (chunk.first - part.pages.first) as usize * size, chunk)?;
             }
         }
-        Ok(())
     }
+    Ok(())
+}
+
+/// Pages, a chunk at a time.
+fn chunks(pages: Run, page_size: usize) -> impl Iterator<Item = Run> {
+    let step = (CHUNK / page_size).max(1);
+    pages.pages().step_by(step).map(move |first| Run { first, count: (pages.end() - first).min(step as u32) })
 }
 
 /// A file in memory, mapped, through which a fixed buffer is read and written a chunk at a time.
@@ -190,13 +253,6 @@ impl Scratch {
         let area = Area::reserve(CHUNK, page_size)?;
         area.map(0, CHUNK, Source::Shared(file.as_fd()), Prot::Rw)?;
         Ok(Scratch { file, area, page_size })
-    }
-
-    /// The pages of a part, a chunk at a time.
-    fn chunks(&self, part: &Part) -> impl Iterator<Item = Run> + use<> {
-        let step = CHUNK / self.page_size;
-        let pages = part.pages;
-        pages.pages().step_by(step).map(move |first| Run { first, count: (pages.end() - first).min(step as u32) })
     }
 
     fn read(&self, chunk: Run, page: &mut impl FnMut(u32, &[u64])) -> io::Result<()> {

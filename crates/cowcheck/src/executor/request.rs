@@ -20,8 +20,17 @@ pub struct Request {
     pub repeat: u32,
     /// A fault to plant in our own executor, to see that it is reported.
     pub fault: Option<Fault>,
-    /// The device for read-only pins, where there is one.
-    pub pin_device: Option<String>,
+    /// What takes pins.
+    pub devices: Devices,
+}
+
+/// The devices that take pins, where there are any.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Devices {
+    /// The helper module's: all pins, and looks at page tables.
+    pub helper: Option<String>,
+    /// The kernel's gup_test: long-term read-only pins.
+    pub gup_test: Option<String>,
 }
 
 /// What came of it.

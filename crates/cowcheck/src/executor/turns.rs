@@ -3,13 +3,16 @@
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
+use cowcheck_model::pages::Run;
 use cowcheck_model::scenario::Scenario;
 use cowcheck_model::step::{Actor, Op};
-use cowcheck_model::trace::{End, Record, StepResult};
+use cowcheck_model::trace::{End, MAX_TOLD, Observed, Record, StepResult};
 use cowcheck_sys::board::{self, Board};
 use cowcheck_sys::process::Exit;
 use serde::{Deserialize, Serialize};
 use std::io;
+
+use super::look::Place;
 
 /// The step that is next, from 1; one more than there are when all are done.
 const TURN: usize = 0;
@@ -23,18 +26,31 @@ const WORKER: usize = 3;
 const RUN: usize = 4;
 /// 1 while A is between two runs.
 const RESTING: usize = 5;
+/// Pages that the records tell of.
+const TOLD: usize = 6;
 /// Process ids: 0 for an actor that does not exist yet.
 const PIDS: usize = 8;
 /// What each actor sleeps on.
 const WAKE: usize = PIDS + Actor::MAX;
 /// 1 for an actor that has exited and was reaped.
 const GONE: usize = WAKE + Actor::MAX;
-const WORDS: usize = GONE + Actor::MAX;
+/// In how many places each actor's pages are.
+const PLACES: usize = GONE + Actor::MAX;
+/// From here on, the places: two words for the pages and two for the address.
+const PLACE: usize = PLACES + Actor::MAX;
+const PLACE_WORDS: usize = 4;
+/// The most places of an actor that are noted: each moved page can be one.
+const MOST_PLACES: usize = 1024;
+const WORDS: usize = PLACE + Actor::MAX * MOST_PLACES * PLACE_WORDS;
 
-/// Room for the records of one run. Page states of base pages cost most: some 100 bytes a page.
+/// Room for the records of one run. Page states cost most: some 250 bytes for a page that is like none of its
+/// neighbours. A trace has the scenario and the kernel log beside them, and is read back up to 32 MiB.
 const LOG_BYTES: usize = 16 << 20;
 /// Of those, what is kept for the reason why a run ended.
 const LAST_WORD: usize = 4 << 10;
+/// Page states may fill so much of the room, of 4 parts, and tell of so many of the pages that a trace may tell of: the
+/// rest is for what readers saw, which is never left out.
+const STATES_SHARE: u64 = 3;
 
 /// How long anyone sleeps before looking around: what a lost wake-up costs.
 const LOOK_AROUND: Duration = Duration::from_millis(20);
@@ -66,7 +82,7 @@ impl Turns {
 
     /// Makes ready for the first or the next run.
     pub fn reset(&self, a: i32) {
-        for index in (0..WORDS).filter(|index| *index != RUN) {
+        for index in (0..PLACE).filter(|index| *index != RUN) {
             self.board.word(index).store(0, Relaxed);
         }
         self.set_pid(Actor::A, a);
@@ -91,6 +107,29 @@ impl Turns {
     /// Notes the process that is this actor.
     pub fn set_pid(&self, actor: Actor, pid: i32) {
         self.board.word(PIDS + actor.index()).store(pid as u32, Release);
+    }
+
+    /// Notes where the actor's pages are. Of more places than there is room for none is noted.
+    pub fn set_places(&self, actor: Actor, places: impl ExactSizeIterator<Item = Place>) {
+        let count = if places.len() > MOST_PLACES { 0 } else { places.len() };
+        for (index, Place { pages, address }) in places.take(count).enumerate() {
+            let words = [pages.first, pages.count, address as u32, (address as u64 >> 32) as u32];
+            for (word, at) in words.into_iter().zip(place(actor, index)..) {
+                self.board.word(at).store(word, Relaxed);
+            }
+        }
+        self.board.word(PLACES + actor.index()).store(count as u32, Release);
+    }
+
+    /// Where the actor's pages are.
+    pub fn places(&self, actor: Actor) -> Vec<Place> {
+        let count = self.board.word(PLACES + actor.index()).load(Acquire) as usize;
+        let word = |at| self.board.word(at).load(Relaxed);
+        let of = |at| Place {
+            pages: Run { first: word(at), count: word(at + 1) },
+            address: (u64::from(word(at + 3)) << 32 | u64::from(word(at + 2))) as usize,
+        };
+        (0..count.min(MOST_PLACES)).map(|index| of(place(actor, index))).collect()
     }
 
     /// Notes that the actor is gone.
@@ -133,15 +172,15 @@ impl Turns {
     }
 
     /// An actor is gone and was reaped. That is as it should be in its `exit` step and after the last
-    /// step; anywhere else the run is over.
-    pub fn buried(&self, scenario: &Scenario, actor: Actor, exit: Exit) {
+    /// step; anywhere else the run is over. `states` tells what the page states are without it.
+    pub fn buried(&self, scenario: &Scenario, actor: Actor, exit: Exit, states: impl FnOnce() -> Vec<Observed>) {
         self.set_gone(actor);
         // Read after the death: it may have moved the turn on with its last breath.
         let turn = self.turn();
         match scenario.steps.get(turn - 1) {
             None => {}
             Some(step) if step.op == Op::Exit && step.actor == actor && exit == Exit::Code(0) => {
-                self.advance(scenario, actor, Record::ok(turn as u32));
+                self.advance(scenario, actor, Record { states: states(), ..Record::ok(turn as u32) });
             }
             Some(_) => self.abort(died(actor, turn as u32, exit)),
         }
@@ -226,22 +265,36 @@ impl Turns {
     /// the run is given up, because a step without a record was not seen.
     fn note(&self, record: Record) {
         let step = record.step;
+        let states = told(record.states.iter().map(|observed| observed.pages));
+        let seen = told(record.seen.iter().map(|seen| seen.pages));
         let mut entry = Entry::Record(record);
         let mut line = line(&entry);
-        if let (false, Entry::Record(record)) = (self.fits(&line), &mut entry) {
+        let mut count = states + seen;
+        if let Entry::Record(record) = &mut entry
+            && states > 0
+            && !self.fits(&line, count, STATES_SHARE)
+        {
             record.states.clear();
+            record.states_left_out = true;
             line = self::line(&entry);
+            count = seen;
         }
-        if self.fits(&line) {
+        if self.fits(&line, count, 4) {
+            let told = self.board.word(TOLD);
+            told.store(told.load(Relaxed) + count as u32, Relaxed);
             self.append(&line);
         } else {
-            let why = format!("what was seen up to step {step} takes more than {} MiB", self.board.capacity() >> 20);
+            let (room, most) = (self.board.capacity() >> 20, MAX_TOLD >> 20);
+            let why = format!("what was seen up to step {step} takes more than {room} MiB, or {most} Mi pages");
             self.abort(End::Failed(why));
         }
     }
 
-    fn fits(&self, line: &[u8]) -> bool {
-        self.board.word(LOGGED).load(Acquire) as usize + line.len() + LAST_WORD <= self.board.capacity()
+    /// Is there room for a line that tells of so many pages, in so many of 4 parts?
+    fn fits(&self, line: &[u8], pages: u64, parts: u64) -> bool {
+        let bytes = self.board.word(LOGGED).load(Acquire) as usize + line.len() + LAST_WORD;
+        let told = u64::from(self.board.word(TOLD).load(Relaxed)) + pages;
+        bytes as u64 * 4 <= self.board.capacity() as u64 * parts && told * 4 <= MAX_TOLD * parts
     }
 
     fn append(&self, line: &[u8]) {
@@ -256,6 +309,15 @@ impl Turns {
     pub fn log(&self) -> Vec<u8> {
         self.board.get(self.board.word(LOGGED).load(Acquire) as usize)
     }
+}
+
+/// The words of an actor's place.
+fn place(actor: Actor, index: usize) -> usize {
+    PLACE + (actor.index() * MOST_PLACES + index) * PLACE_WORDS
+}
+
+fn told(runs: impl Iterator<Item = Run>) -> u64 {
+    runs.map(|run| u64::from(run.count)).sum()
 }
 
 fn line(entry: &Entry) -> Vec<u8> {
@@ -292,6 +354,8 @@ mod tests {
             pages: Run { first, count: 1 },
             state: PageState::default(),
             pfn: u64::from(first),
+            swap: None,
+            index: 0,
         };
         let result = StepResult::Skipped("x".repeat(why));
         Record { states: (0..states).map(state).collect(), result, ..Record::ok(step) }
@@ -303,8 +367,52 @@ mod tests {
         turns.note(record(1, 100, 1));
         let log = turns.log();
         let found: Vec<Entry> = entries(&log).collect();
-        assert!(matches!(&found[..], [Entry::Record(record)] if record.states.is_empty()), "{found:?}");
+        let [Entry::Record(record)] = &found[..] else { panic!("{found:?}") };
+        assert!(record.states.is_empty() && record.states_left_out);
         assert!(!turns.aborted());
+    }
+
+    #[test]
+    fn states_leave_room_for_what_is_seen() {
+        let turns = Turns::with_room(1 << 20).unwrap();
+        (1..=200).for_each(|step| turns.note(record(step, 200, 1)));
+        turns.note(record(201, 0, 200 << 10));
+        assert!(!turns.aborted());
+        let log = turns.log();
+        let left_out = entries(&log).filter(|entry| matches!(entry, Entry::Record(record) if record.states_left_out));
+        assert!((10..200).contains(&left_out.count()), "{} bytes", log.len());
+    }
+
+    #[test]
+    fn no_trace_tells_of_more_pages_than_are_read() {
+        let turns = Turns::with_room(1 << 20).unwrap();
+        let huge = |step| {
+            let mut huge = record(step, 1, 1);
+            huge.states[0].pages.count = 1 << 18;
+            huge
+        };
+        (1..=1000).for_each(|step| turns.note(huge(step)));
+        assert!(!turns.aborted());
+        let log = turns.log();
+        let told: u64 = entries(&log)
+            .filter_map(|entry| match entry {
+                Entry::Record(record) => Some(super::told(record.states.iter().map(|state| state.pages))),
+                Entry::End(_) => None,
+            })
+            .sum();
+        assert_eq!(told, MAX_TOLD / 4 * STATES_SHARE);
+    }
+
+    #[test]
+    fn places_are_noted() {
+        let turns = Turns::with_room(LAST_WORD).unwrap();
+        let place = |first: u32| Place { pages: Run { first, count: 1 }, address: (1 << 40) + first as usize };
+        let b = Actor::new(1).unwrap();
+        turns.set_places(b, (0..1024).map(place));
+        assert_eq!(turns.places(b), (0..1024).map(place).collect::<Vec<_>>());
+        assert_eq!(turns.places(Actor::A), []);
+        turns.set_places(b, (0..1025).map(place));
+        assert_eq!(turns.places(b), []);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::family::{self, Plan};
 use super::kmsg::KernelLog;
+use super::look::Look;
 use super::page_state::Pagemap;
 use super::request::{Request, Response};
 use super::turns::{Entry, Turns, died, entries};
@@ -129,12 +130,17 @@ impl Worker {
 
     /// Runs the scenario as often as asked for, with as many families as that takes.
     fn families(&mut self, request: &Request, scenario: &Scenario, response: &mut Response) {
+        let page_size = self.page_size as usize;
+        // A module that went away since it was found is as one that was never there.
+        let device = request.devices.helper.as_deref();
+        let look = device.and_then(|device| Look::open(device, page_size, request.fault).ok());
         let plan = Plan {
             scenario,
             page_size: self.page_size,
             states: request.states,
             fault: request.fault,
-            pin_device: request.pin_device.as_deref(),
+            devices: &request.devices,
+            look: look.as_ref(),
             worker: process::id(),
         };
         let limit = Duration::from_millis(request.limit_ms);
@@ -163,7 +169,7 @@ impl Worker {
                 self.nonce = self.nonce.wrapping_add(1);
                 let began = Instant::now();
                 let last = left == 1;
-                let over = self.watch(scenario, a, limit, last);
+                let over = self.watch(&plan, a, limit, last);
                 left -= 1;
                 response.spent = over.stuck;
                 let kernel_log = self.log.as_mut().map(KernelLog::news).unwrap_or_default();
@@ -197,7 +203,8 @@ impl Worker {
     }
 
     /// Waits until the run is over or its time is.
-    fn watch(&self, scenario: &Scenario, a: i32, limit: Duration, last: bool) -> Over {
+    fn watch(&self, plan: &Plan<'_>, a: i32, limit: Duration, last: bool) -> Over {
+        let scenario = plan.scenario;
         let deadline = Instant::now() + limit;
         let finished = scenario.steps.len() + 1;
         loop {
@@ -218,7 +225,7 @@ impl Worker {
             if !last && turn >= finished && self.turns.resting() {
                 return Over { end: None, a_gone: false, stuck: false };
             }
-            self.reap_orphans(scenario, turn);
+            self.reap_orphans(plan, turn);
             if nobody_listens() {
                 // Killed, or told to stop. Nobody wants the trace any more.
                 self.bury(a);
@@ -236,12 +243,12 @@ impl Worker {
     }
 
     /// Reaps an actor that exits after its parent did.
-    fn reap_orphans(&self, scenario: &Scenario, turn: usize) {
-        let Some(step) = scenario.steps.get(turn.wrapping_sub(1)) else { return };
+    fn reap_orphans(&self, plan: &Plan<'_>, turn: usize) {
+        let Some(step) = plan.scenario.steps.get(turn.wrapping_sub(1)) else { return };
         if step.actor != Actor::A && self.turns.lives(step.actor) {
             // An error means that it is not ours: its parent lives.
             if let Ok(Some(exit)) = process::wait(self.turns.pid(step.actor), false) {
-                self.turns.buried(scenario, step.actor, exit);
+                self.turns.buried(plan.scenario, step.actor, exit, || plan.family_states(&self.turns));
             }
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use cowcheck_model::memory::Size;
 use serde::Serialize;
 
-use super::machine::{Machine, Pagemap, Setting, ThpSize, about};
+use super::machine::{Helper, Machine, Pagemap, Setting, ThpSize, about};
 use super::modules::Supply;
 use super::needs::{HugetlbNeed, Needs, Unmet, thp_command};
 
@@ -74,7 +74,16 @@ pub fn doctor(machine: &Machine) -> Report {
         machine,
         "read-only long-term pins",
         Needs { pin_device: true, ..Needs::default() },
-        machine.pin_device.as_ref().map(|device| device.path.display().to_string()).unwrap_or_default(),
+        match (&machine.helper, &machine.gup_test) {
+            (Helper::Ready(path), _) | (_, Some(path)) => path.display().to_string(),
+            _ => String::new(),
+        },
+    ));
+    lines.push(ask(
+        machine,
+        "helper module",
+        Needs { helper: true, ..Needs::default() },
+        "every kind of pin; the exclusive mark of every page after every step".to_owned(),
     ));
     lines.push(ask(
         machine,
@@ -255,7 +264,8 @@ mod tests {
             "missing  THP smaller than a PMD: kernel without THP of 64K\n         -> Linux 6.8 or later\n",
             "ok       hugetlb pages of 2M: 2 free\n",
             "missing  swap: no swap; --provide would use a file\n         -> run as root with --provide, or activate swap\n",
-            "missing  read-only long-term pins: gup_test is for root only\n",
+            "missing  read-only long-term pins: pins by GUP are for root only\n",
+            "missing  helper module: pins by GUP are for root only\n         -> run as root; build the helper module",
         ] {
             assert!(told.contains(part), "{part} in {told}");
         }

@@ -11,6 +11,7 @@ use rustix::process::{Resource, getrlimit};
 use super::modules::{self, Supply};
 use super::roots::{self, Roots};
 use super::{CouldNot, Thing};
+use crate::executor::request::Devices;
 
 /// Bits of the capability sets (include/uapi/linux/capability.h).
 const CAP_IPC_LOCK: u32 = 14;
@@ -49,9 +50,11 @@ pub struct Machine {
     pub brd: Supply,
     /// RLIMIT_MEMLOCK, which bounds io_uring fixed buffers of an unprivileged user.
     pub memlock: Memlock,
-    /// What takes read-only long-term pins.
-    pub pin_device: Option<PinDevice>,
-    /// Is debugfs mounted? Without it the pin device cannot be found.
+    /// The helper module, which takes every kind of pin and tells what a page table holds.
+    pub helper: Helper,
+    /// The kernel's gup_test, which takes long-term read-only pins.
+    pub gup_test: Option<PathBuf>,
+    /// Is debugfs mounted? Without it gup_test cannot be found.
     pub debugfs: bool,
     /// Can io_uring be used? If not, why.
     pub io_uring: Result<(), String>,
@@ -160,11 +163,15 @@ pub struct Memlock {
     pub hard: Option<u64>,
 }
 
-/// What takes read-only long-term pins: the kernel's gup_test, or a module that answers its ioctls.
+/// The helper module.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PinDevice {
-    /// Where it is.
-    pub path: PathBuf,
+pub enum Helper {
+    /// It is loaded; here is its device.
+    Ready(PathBuf),
+    /// It is loaded, but cannot be used: why.
+    Unusable(String),
+    /// It is not loaded.
+    Absent,
 }
 
 /// What /proc/self/pagemap shows (Documentation/admin-guide/mm/pagemap.rst).
@@ -203,7 +210,8 @@ impl Machine {
             zram: modules::supply(roots, &kernel.release, "zram", &roots.zram_control().join("hot_add")),
             brd: modules::supply(roots, &kernel.release, "brd", &roots.dev.join("ram0")),
             memlock: memlock(),
-            pin_device: pin_device(roots),
+            helper: helper(roots),
+            gup_test: gup_test(roots),
             debugfs: is_mounted(roots, &roots.debugfs()),
             io_uring: io_uring_usable(roots, sys_admin, io_uring),
             collapse: cowcheck_sys::advice::is_known(cowcheck_sys::advice::COLLAPSE),
@@ -212,6 +220,16 @@ impl Machine {
             could_not: Vec::new(),
             kernel,
         }
+    }
+
+    /// What takes pins, for the executor.
+    pub fn devices(&self) -> Devices {
+        let text = |path: &PathBuf| path.display().to_string();
+        let helper = match &self.helper {
+            Helper::Ready(path) => Some(text(path)),
+            Helper::Unusable(_) | Helper::Absent => None,
+        };
+        Devices { helper, gup_test: self.gup_test.as_ref().map(text) }
     }
 
     /// Bytes of swap not in use.
@@ -343,9 +361,18 @@ fn memlock() -> Memlock {
     Memlock { soft: limit.current, hard: limit.maximum }
 }
 
-fn pin_device(roots: &Roots) -> Option<PinDevice> {
+fn helper(roots: &Roots) -> Helper {
+    let path = roots.dev.join("cowcheck");
+    match cowcheck_sys::helper::Helper::open(&path.to_string_lossy()) {
+        Ok(_) => Helper::Ready(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Helper::Absent,
+        Err(error) => Helper::Unusable(error.to_string()),
+    }
+}
+
+fn gup_test(roots: &Roots) -> Option<PathBuf> {
     let path = roots.debugfs().join("gup_test");
-    OpenOptions::new().read(true).write(true).open(&path).is_ok().then_some(PinDevice { path })
+    OpenOptions::new().read(true).write(true).open(&path).is_ok().then_some(path)
 }
 
 /// Is something mounted exactly here?
@@ -501,7 +528,9 @@ mod tests {
         let fake = fake.file("proc/self/mounts", &format!("none {} debugfs rw 0 0\n", debugfs.display()));
         let machine = look(&fake);
         assert!(machine.debugfs);
-        assert_eq!(machine.pin_device, Some(PinDevice { path: debugfs.join("gup_test") }));
+        assert_eq!(machine.gup_test, Some(debugfs.join("gup_test")));
+        assert_eq!(machine.helper, Helper::Absent);
+        assert_eq!(machine.devices().helper, None);
     }
 
     #[test]

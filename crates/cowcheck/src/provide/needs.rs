@@ -7,7 +7,7 @@ use cowcheck_model::scenario::Scenario;
 use cowcheck_model::step::{Advice, Op, PinKind, State};
 use cowcheck_model::verdict::Verdict;
 
-use super::machine::{Machine, Pagemap, Setting, ThpSize, about};
+use super::machine::{Helper, Machine, Pagemap, Setting, ThpSize, about};
 use super::pool::pages_taken;
 use super::{CouldNot, Thing};
 
@@ -24,9 +24,11 @@ pub struct Needs {
     pub huge_zero_page: bool,
     /// Pages of the hugetlb pool.
     pub hugetlb: Option<HugetlbNeed>,
-    /// Read-only long-term pins.
+    /// Long-term read-only pins, each of one range.
     pub pin_device: bool,
-    /// io_uring, for read/write long-term pins.
+    /// Pins that only the helper module takes.
+    pub helper: bool,
+    /// Long-term read/write pins: io_uring, or the helper module.
     pub io_uring: bool,
     /// Bytes pinned through io_uring at a time.
     pub memlock: u64,
@@ -80,7 +82,6 @@ impl Needs {
             .has(|op| matches!(op, Op::Advise(Advice::PageOut, _) | Op::Require(State::Swapped, _)))
             // The kernel refuses the advice for hugetlb memory, and that can be what is checked.
             && !memory.kind.is_hugetlb();
-        let pins = |test: fn(PinKind) -> bool| scenario.has(|op| matches!(op, Op::Pin(kind, ..) if test(*kind)));
         Needs {
             memory: if memory.kind.is_hugetlb() { 0 } else { family },
             swap: if is_swapped { family } else { 0 },
@@ -90,8 +91,13 @@ impl Needs {
                 .kind
                 .is_hugetlb()
                 .then(|| HugetlbNeed { size: memory.size, pages: pages_taken(scenario, page_size) }),
-            pin_device: pins(|kind| matches!(kind, PinKind::ReadOnly | PinKind::ReadOnlyFast)),
-            io_uring: pins(|kind| kind == PinKind::ReadWrite),
+            pin_device: scenario.has(|op| matches!(op, Op::Pin(kind, ..) if is_read_only(*kind))),
+            helper: scenario.has(|op| match op {
+                Op::Pin(kind, _, range) if is_read_only(*kind) => range.runs(memory.pages(page_size)).len() > 1,
+                Op::Pin(kind, ..) => ![PinKind::READ_WRITE, PinKind::Splice].contains(kind),
+                _ => false,
+            }),
+            io_uring: scenario.has(|op| matches!(op, Op::Pin(PinKind::READ_WRITE, ..))),
             memlock: most_pinned(scenario, page_size),
             collapse: scenario.has(|op| matches!(op, Op::Advise(Advice::Collapse, _))),
             pagemap: scenario.has(|op| matches!(op, Op::Require(..))),
@@ -163,22 +169,16 @@ impl Needs {
     }
 
     fn pins_unmet(&self, machine: &Machine) -> Option<Unmet> {
-        if self.pin_device && machine.pin_device.is_none() {
-            let kernel = "a kernel with CONFIG_GUP_TEST=y, or the helper module";
-            return match (machine.root, machine.debugfs) {
-                // /sys/kernel/debug is closed to others, so it cannot be told whether it is there.
-                (false, _) => unmet("gup_test is for root only", format!("run as root on {kernel}")),
-                (true, false) => refused(machine, Thing::Debugfs).or_else(|| {
-                    unmet("debugfs is not mounted", machine.provide_or("mount -t debugfs debugfs /sys/kernel/debug"))
-                }),
-                (true, true) => unmet("kernel without gup_test", kernel),
-            };
+        let has_helper = matches!(machine.helper, Helper::Ready(_));
+        if !has_helper && (self.helper || (self.pin_device && machine.gup_test.is_none())) {
+            return helper_unmet(machine);
         }
         if self.io_uring && machine.is_short_of_memlock() {
             // Not even the ring could be had.
             return memlock_unmet(machine.memlock.soft.unwrap_or_default());
         }
         if self.io_uring
+            && !has_helper
             && let Err(why) = &machine.io_uring
         {
             let remedy = if why.contains("io_uring_disabled") {
@@ -201,6 +201,24 @@ impl Needs {
         let reason = if machine.swaps.is_empty() { "no swap" } else { "swap is full" };
         refused(machine, Thing::Swap).or_else(|| unmet(reason, machine.provide_or("activate swap")))
     }
+}
+
+/// How to get the helper module.
+const HELPER: &str = "build the helper module with `cowcheck kmod build` and load it with insmod";
+
+/// What it takes to have every kind of pin. (A kernel with CONFIG_GUP_TEST=y has some of them.)
+fn helper_unmet(machine: &Machine) -> Option<Unmet> {
+    match &machine.helper {
+        // /dev/cowcheck and /sys/kernel/debug are closed to others.
+        _ if !machine.root => unmet("pins by GUP are for root only", format!("run as root; {HELPER}")),
+        Helper::Unusable(why) => unmet(format!("the helper module cannot be used: {why}"), HELPER),
+        Helper::Absent | Helper::Ready(_) => unmet("neither the helper module nor gup_test", HELPER),
+    }
+}
+
+/// Does gup_test have it, too?
+fn is_read_only(kind: PinKind) -> bool {
+    matches!(kind, PinKind::Gup { short: false, write: false, .. })
 }
 
 /// The providers were asked and had their reasons, which are nearer to the truth than ours.
@@ -252,7 +270,7 @@ fn most_pinned(scenario: &Scenario, page_size: u32) -> u64 {
     let mut most = 0;
     for step in &scenario.steps {
         match &step.op {
-            Op::Pin(PinKind::ReadWrite, pin, range) => {
+            Op::Pin(PinKind::READ_WRITE, pin, range) => {
                 let units: u64 = range
                     .runs(memory.pages(page_size))
                     .iter()
@@ -370,11 +388,19 @@ mod tests {
     fn pins() {
         let read_only = "memory anon 4K; A write all; A pin ro p0 all";
         let mut machine = bare();
-        assert_eq!(told(read_only, &machine).0, "gup_test is for root only");
+        assert_eq!(told(read_only, &machine).0, "pins by GUP are for root only");
         machine.root = true;
-        assert_eq!(told(read_only, &machine).0, "debugfs is not mounted");
-        machine.debugfs = true;
-        assert_eq!(told(read_only, &machine).0, "kernel without gup_test");
+        assert_eq!(told(read_only, &machine), pair("neither the helper module nor gup_test", HELPER));
+        machine.helper = Helper::Unusable("it is old".to_owned());
+        assert_eq!(told(read_only, &machine).0, "the helper module cannot be used: it is old");
+        machine.gup_test = Some("/gup".into());
+        assert_eq!(needs(read_only).unmet(&machine), None);
+        for only_by_helper in ["A pin ro p0 even", "A pin rw fast p0 all", "A pin short ro p0 all"] {
+            let text = format!("memory anon 4K x4; A write all; {only_by_helper}");
+            assert!(told(&text, &machine).0.contains("helper module"), "{text}");
+            let ready = Machine { helper: Helper::Ready("/c".into()), ..machine.clone() };
+            assert_eq!(needs(&text).unmet(&ready), None, "{text}");
+        }
         let buffer = "memory anon 4K x32; A write all; A pin rw p0 pages 0-9; A pin rw p1 pages 10-19; A unpin p0; A pin rw p2 all";
         assert_eq!(needs(buffer).memlock, 42 * 4096);
         assert_eq!(told(buffer, &machine).0, "locked memory is limited to 64K");
@@ -385,6 +411,8 @@ mod tests {
             told(buffer, &machine),
             pair("no io_uring: kernel.io_uring_disabled is 2", "sudo sysctl kernel.io_uring_disabled=0")
         );
+        machine.helper = Helper::Ready("/c".into());
+        assert_eq!(needs(buffer).unmet(&machine), None);
     }
 
     #[test]

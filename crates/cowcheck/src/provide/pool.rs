@@ -105,7 +105,7 @@ impl Piece {
             Op::Fork(child) => self.fork(actor, *child),
             Op::Exit => {
                 self.by.remove(&actor);
-                self.holds.retain(|hold| hold.owner != actor || !hold.kind.is_longterm());
+                self.holds.retain(|hold| hold.owner != actor || hold.kind == PinKind::Splice);
                 self.reserved &= actor != Actor::A;
             }
             Op::Advise(Advice::DontNeed, _) => {
@@ -141,7 +141,7 @@ impl Piece {
     fn own(&mut self, actor: Actor) -> Copy {
         if let Mapped::Own(copy) = self.mapped(actor) {
             let is_shared = self.by.iter().any(|(other, mapped)| *other != actor && *mapped == Mapped::Own(copy));
-            let is_in_pipe = self.holds.iter().any(|hold| hold.copy == copy && !hold.kind.is_longterm());
+            let is_in_pipe = self.holds.iter().any(|hold| hold.copy == copy && hold.kind == PinKind::Splice);
             if !is_shared && !is_in_pipe {
                 return copy;
             }
@@ -166,7 +166,7 @@ impl Piece {
     fn fork(&mut self, parent: Actor, child: Actor) {
         let mapped = match self.mapped(parent) {
             _ if self.dont_fork || self.wipe_on_fork => Mapped::Nothing,
-            Mapped::Own(copy) if self.holds.iter().any(|hold| hold.copy == copy && hold.kind.is_longterm()) => {
+            Mapped::Own(copy) if self.holds.iter().any(|hold| hold.copy == copy && hold.kind != PinKind::Splice) => {
                 self.copies += 1;
                 Mapped::Own(self.copies - 1)
             }
@@ -176,14 +176,13 @@ impl Piece {
     }
 
     fn pin(&mut self, owner: Actor, kind: PinKind, pin: Pin) {
-        let copy = if kind.is_longterm() {
-            self.own(owner)
-        } else {
+        if !kind.breaks_sharing() {
             self.look(owner);
-            match self.mapped(owner) {
-                Mapped::Own(copy) => copy,
-                Mapped::File | Mapped::Nothing => return,
-            }
+        }
+        let copy = match self.mapped(owner) {
+            Mapped::Own(copy) if kind == PinKind::Splice => copy,
+            Mapped::File | Mapped::Nothing if !kind.breaks_sharing() => return,
+            _ => self.own(owner),
         };
         self.holds.push(Hold { pin, kind, owner, copy });
     }
@@ -192,6 +191,16 @@ impl Piece {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_short_pin_takes_a_page_of_its_own_where_there_is_an_anonymous_one() {
+        let text = |pin| format!("memory memfd-hugetlb 2M; A touch all; {pin}; A read all");
+        assert_eq!(taken(&text("A pin short ro p0 all")), taken(&text("A read all")));
+        assert_eq!(taken(&text("A pin short rw p0 all")), taken(&text("A pin ro p0 all")));
+        let text = |pin| format!("memory hugetlb 2M; A write all; A fork B; {pin}; B read all");
+        assert_eq!(taken(&text("A pin short ro p0 all")), 2);
+        assert_eq!(taken(&text("A splice p0 all")), 1);
+    }
 
     fn taken(text: &str) -> u64 {
         let text = text.replace("; ", "\n");

@@ -474,9 +474,9 @@ fn scenario(kind: &Kind, subject: &Subject) -> Scenario {
             "P" => spliced.to_string(),
             "W" => written.to_string(),
             "R" => if memory.kind.is_hugetlb() { &spliced } else { &subject.range }.to_string(),
-            "PIN" => {
-                if kind.name.contains("-fast") { PinKind::ReadOnlyFast } else { PinKind::ReadOnly }.words().to_owned()
-            }
+            "PIN" => if kind.name.contains("-fast") { PinKind::READ_ONLY_FAST } else { PinKind::READ_ONLY }
+                .words()
+                .to_owned(),
             word => word.to_owned(),
         });
         let code = words.collect::<Vec<_>>().join(" ");

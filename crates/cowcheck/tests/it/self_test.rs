@@ -3,6 +3,7 @@
 
 use std::fs;
 
+use cowcheck_sys::helper::{DEVICE, Helper};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -109,6 +110,26 @@ fn an_actor_that_is_stopped_is_a_timeout() {
 #[test]
 fn an_actor_that_spins_is_a_timeout() {
     only_where_b_is("spin", "timeout", &["no end after 0.5 s", "B was in step", "it is running"]);
+}
+
+/// Only the helper module can lie about marks.
+#[test]
+fn a_false_mark_is_told() {
+    let (with, without) = ("cow/fork-write/base", "cow/file-write/memfd");
+    let results = Cowcheck::run([with, without]).args(["--self-test", "false-mark"]).results();
+    results.expect(without, "pass", &[]);
+    if Helper::open(DEVICE).is_err() {
+        results.expect(with, "pass", &[]);
+        return;
+    }
+    let check = results.check(with);
+    assert_eq!(results.verdict(with), "fail", "{check:#}");
+    for (violation, [of, other]) in check["violations"].as_array().unwrap().iter().zip([["A", "B"], ["B", "A"]]) {
+        assert_eq!((&violation["rule"], &violation["pages"]), (&"exclusivity".into(), &"0".into()), "{violation:#}");
+        let sentence = violation["sentence"].as_str().unwrap();
+        assert!(sentence.starts_with(&format!("after step 2 (`A fork B`) page 0 of {of} (frame 0x")), "{sentence}");
+        assert!(sentence.ends_with(&format!("is marked exclusive, but {other} maps the same frame")), "{sentence}");
+    }
 }
 
 #[test]

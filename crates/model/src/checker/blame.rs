@@ -4,7 +4,7 @@ use super::content::origin_of;
 use super::{Judge, View};
 use crate::contract::{Origin, Rule};
 use crate::stamp::{Holds, Writer};
-use crate::step::{Actor, Op};
+use crate::step::{Actor, Op, PinKind};
 
 impl Judge<'_> {
     pub(super) fn blame(&self, view: View, page: u32, holds: &Holds, allowed: &[Origin]) -> (Rule, String) {
@@ -78,7 +78,7 @@ impl Judge<'_> {
     fn stale(&self, view: View, page: u32, allowed: &[Origin], otherwise: &str) -> (Rule, String) {
         match view {
             View::Via(pin) => match self.world.pin_owner(pin) {
-                Some((owner, kind)) if kind.is_longterm() => match self.world.is_coherent(pin, page) {
+                Some((owner, kind)) if kind != PinKind::Splice => match self.world.is_coherent(pin, page) {
                     true => {
                         let why = format!("the pin and the page tables of {owner} no longer show the same memory");
                         (Rule::PinCoherence, why)

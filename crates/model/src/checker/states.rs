@@ -1,124 +1,238 @@
-//! What the page states say: soft-dirty bits and the exclusive mark.
+//! What the page states say: soft-dirty bits, pins that were left, and rule 5, exclusivity.
+//!
+//! What rule 5 is judged by only the helper module can tell, and only it tells of all actors in one record. What is
+//! not known is not judged.
 
 use super::{Judge, pages};
 use crate::contract::Rule;
 use crate::pages::Run;
 use crate::step::{Actor, Step};
-use crate::trace::Observed;
+use crate::trace::{Observed, PageState};
 use crate::verdict::Violation;
+
+/// What a finding is known by: rule, actor, first page, count of pages, and what they are.
+pub(super) type Key = (Rule, Actor, u32, u32, String);
+
+/// What the states of some pages say that they must not.
+struct Finding {
+    rule: Rule,
+    actor: Actor,
+    run: Run,
+    /// What they are, instead of what is allowed.
+    what: String,
+    allowed: &'static str,
+    state: PageState,
+    /// The frame of the first page; 0 where there is none.
+    pfn: u64,
+}
+
+impl Finding {
+    /// Is it the same, of the page behind?
+    fn is_continued_by(&self, next: &Finding) -> bool {
+        self.run.end() == next.run.first && (self.rule, self.actor, &self.what) == (next.rule, next.actor, &next.what)
+    }
+
+    /// What makes it the same after another step.
+    fn key(&self) -> Key {
+        (self.rule, self.actor, self.run.first, self.run.count, self.what.clone())
+    }
+}
+
+/// What was found after one step.
+struct Findings<'a> {
+    observed: &'a Observed,
+    all: Vec<Finding>,
+}
+
+impl Findings<'_> {
+    /// `run`, of what was observed, is `what`.
+    fn add(&mut self, rule: Rule, run: Run, allowed: &'static str, what: String) {
+        /// So much can be found of one run.
+        const MOST: usize = 5;
+        let Observed { actor, state, .. } = *self.observed;
+        let pfn = match self.observed.pfn {
+            0 => 0,
+            pfn => pfn.saturating_add(u64::from(run.first - self.observed.pages.first)),
+        };
+        let next = Finding { rule, actor, run, what, allowed, state, pfn };
+        match self.all.iter_mut().rev().take(2 * MOST).find(|last| last.is_continued_by(&next)) {
+            Some(last) => last.run.count += next.run.count,
+            None => self.all.push(next),
+        }
+    }
+}
 
 impl Judge<'_> {
     pub(super) fn states(&mut self, number: u32, step: &Step, states: &[Observed]) {
-        let frames = Frames::new(states);
+        let frames = Places::new(states, |seen| Some(seen.pfn).filter(|pfn| seen.state.present && *pfn != 0));
+        let entries = Places::new(states, |seen| seen.swap.filter(|_| seen.state.swapped));
+        let Some(observed) = states.first() else { return };
+        let mut found = Findings { observed, all: vec![] };
         for observed in states {
-            self.soft_dirty(number, step, observed);
-            self.exclusive(number, step, observed, &frames);
+            found.observed = observed;
+            self.soft_dirty(&mut found);
+            match observed.state.exclusive {
+                Some(true) => exclusive(&mut found, &frames, &entries),
+                Some(false) => self.not_exclusive(&mut found),
+                None => without_mark(&mut found),
+            }
+            self.not_pinned(&mut found);
+            if observed.state.tail_exclusive {
+                let what =
+                    "mapped by a PMD, where only the head page's mark counts, but has a mark of its own".to_owned();
+                found.add(Rule::Exclusivity, observed.pages, "no mark on a tail page", what);
+            }
         }
+        self.tell_states(number, step, found.all);
     }
 
-    fn soft_dirty(&mut self, number: u32, step: &Step, observed: &Observed) {
-        let state = &observed.state;
+    /// What was so after the step before has been told.
+    fn tell_states(&mut self, number: u32, step: &Step, found: Vec<Finding>) {
+        let before = std::mem::take(&mut self.standing);
+        let is_old = |next: &Finding| before.contains(&next.key());
+        for Finding { rule, actor, run, what, allowed, state, pfn } in found.iter().filter(|next| !is_old(next)) {
+            let frame = if *pfn == 0 { String::new() } else { format!(" (frame {pfn:#x})") };
+            let verb = if run.count == 1 { "is" } else { "are" };
+            let sentence = format!("after step {number} (`{step}`) {} of {actor}{frame} {verb} {what}", pages(*run));
+            self.violation(Violation {
+                rule: *rule,
+                step: number,
+                pages: run.to_string(),
+                seen: state.to_string(),
+                allowed: (*allowed).to_owned(),
+                sentence,
+            });
+        }
+        self.standing = found.into_iter().map(|each| each.key()).collect();
+    }
+
+    fn soft_dirty(&self, found: &mut Findings<'_>) {
+        let Observed { actor, state, .. } = *found.observed;
         if !self.trace.soft_dirty || state.soft_dirty || !(state.present || state.swapped) {
             return;
         }
-        let clean = observed.pages.pages().find(|page| self.world.must_be_soft_dirty(observed.actor, *page));
-        if let Some(page) = clean {
-            let sentence = format!(
-                "after step {number} (`{step}`) page {page} of {} is not soft-dirty, though it was written since clear-soft-dirty",
-                observed.actor
-            );
-            self.state_violation(Rule::Markers, number, observed, page, "soft-dirty", sentence);
+        let must = |page: &u32| self.world.must_be_soft_dirty(actor, *page);
+        let run = found.observed.pages;
+        if let Some(first) = run.pages().find(must) {
+            let count = (first..run.end()).take_while(must).count() as u32;
+            let what = "not soft-dirty, though written since clear-soft-dirty".to_owned();
+            found.add(Rule::Markers, Run { first, count }, "soft-dirty", what);
         }
     }
 
-    fn exclusive(&mut self, number: u32, step: &Step, observed: &Observed, frames: &Frames<'_>) {
-        let state = &observed.state;
-        let actor = observed.actor;
-        let Some(exclusive) = state.exclusive else { return };
-        let own = observed.pages.pages().find(|page| self.world.is_own(actor, *page));
-        let Some(own) = own.filter(|_| state.present && !state.file) else { return };
-        if exclusive {
-            if let Some(other) = frames.of_another(observed) {
-                let sentence = format!(
-                    "after step {number} (`{step}`) {} of {actor} is marked exclusive, but {} of {} maps the same frame",
-                    pages(observed.pages),
-                    pages(other.pages),
-                    other.actor
-                );
-                self.state_violation(Rule::Exclusivity, number, observed, own, "mapped by one process", sentence);
-            }
+    /// Anonymous and not marked exclusive: nobody may write to it without a fault, and no pin may be on it.
+    fn not_exclusive(&self, found: &mut Findings<'_>) {
+        let Observed { actor, pages, state, .. } = *found.observed;
+        if !state.present {
             return;
         }
         if state.writable == Some(true) {
-            let sentence = format!(
-                "after step {number} (`{step}`) page {own} of {actor} is writable in the page table, but not marked exclusive"
-            );
-            self.state_violation(Rule::Exclusivity, number, observed, own, "exclusive, or not writable", sentence);
+            let what = "writable in the page table, but not marked exclusive".to_owned();
+            found.add(Rule::Exclusivity, pages, "exclusive, or not writable", what);
         }
-        let pin = |page| self.world.coherent_pins(actor, page).next().filter(|_| self.world.is_own(actor, page));
-        if let Some((page, pin)) = observed.pages.pages().find_map(|page| Some((page, pin(page)?))) {
-            let sentence = format!(
-                "after step {number} (`{step}`) page {page} of {actor} is under the long-term pin {pin}, but not marked exclusive"
-            );
-            self.state_violation(Rule::Exclusivity, number, observed, page, "exclusive", sentence);
+        // Where no pin is on it, a pin has been left: `not_pinned` tells.
+        let under = self.world.under_pin(actor, pages).filter(|_| state.pinned != Some(false));
+        if let Some((run, pin)) = under {
+            found.add(Rule::Exclusivity, run, "exclusive", format!("under the pin {pin}, but not marked exclusive"));
         }
     }
 
-    /// `from` is the first page of the run to which it applies.
-    fn state_violation(
-        &mut self,
-        rule: Rule,
-        step: u32,
-        observed: &Observed,
-        from: u32,
-        allowed: &str,
-        sentence: String,
-    ) {
-        let run = Run { first: from, count: observed.pages.end().saturating_sub(from).max(1) };
-        let (pages, seen) = (run.to_string(), observed.state.to_string());
-        self.violation(Violation { rule, step, pages, seen, allowed: allowed.to_owned(), sentence });
+    /// A coherent pin holds the very page that the page table shows. A file's page and the zero page are left to what
+    /// they hold: a kernel may map them again after they were pinned.
+    fn not_pinned(&self, found: &mut Findings<'_>) {
+        let Observed { actor, pages, state, .. } = *found.observed;
+        let PageState { present: true, pinned: Some(false), file: false, zero: false, .. } = state else { return };
+        if let Some((run, pin)) = self.world.under_pin(actor, pages) {
+            let what = format!("not pinned: {pin} holds another page than the page table shows");
+            found.add(Rule::PinCoherence, run, "pinned", what);
+        }
     }
 }
 
-/// Who maps which frames after one step.
-struct Frames<'a> {
-    /// In order of the first frame.
-    runs: Vec<&'a Observed>,
+/// Marked exclusive: nobody else may map it.
+fn exclusive(found: &mut Findings<'_>, frames: &Places<'_>, entries: &Places<'_>) {
+    const ALLOWED: &str = "mapped by one process";
+    let Observed { pages, state, .. } = *found.observed;
+    if let Some((run, other)) = frames.of_another(found.observed) {
+        found.add(Rule::Exclusivity, run, ALLOWED, format!("marked exclusive, but {other} maps the same frame"));
+    } else if let Some((run, other)) = entries.of_another(found.observed) {
+        found.add(Rule::Exclusivity, run, ALLOWED, format!("marked exclusive, but {other} has the same swap entry"));
+    } else if let PageState { present: true, mapcount: Some(times @ 2..), .. } = state {
+        found.add(Rule::Exclusivity, pages, ALLOWED, format!("marked exclusive, but mapped {times} times"));
+    }
+}
+
+/// All memory is private, so what belongs to a file, and the zero page, is nobody's to write to. Of an anonymous page on
+/// a kernel without marks there is nothing to say.
+fn without_mark(found: &mut Findings<'_>) {
+    let PageState { present: true, writable: Some(true), file, zero, .. } = found.observed.state else { return };
+    if file || zero {
+        let whose = if zero { "the zero page" } else { "the file's own" };
+        let what = format!("writable in the page table, but {whose}");
+        found.add(Rule::Exclusivity, found.observed.pages, "anonymous, or not writable", what);
+    }
+}
+
+/// A run of pages, and where it is: in which frames, or under which swap entries.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    from: u64,
+    observed: &'a Observed,
+}
+
+impl Place<'_> {
+    /// One past the last.
+    fn end(&self) -> u64 {
+        self.from.saturating_add(u64::from(self.observed.pages.count))
+    }
+}
+
+/// Who is where after one step.
+struct Places<'a> {
+    /// The place of what is in one at all.
+    of: fn(&Observed) -> Option<u64>,
+    /// In order of where they begin.
+    runs: Vec<Place<'a>>,
     /// For each length of a prefix of `runs`: those two in it, of different actors, that end last.
-    last: Vec<[Option<&'a Observed>; 2]>,
+    last: Vec<[Option<Place<'a>>; 2]>,
 }
 
-/// One past the last frame.
-fn end(observed: &Observed) -> u64 {
-    observed.pfn.saturating_add(u64::from(observed.pages.count))
-}
-
-impl<'a> Frames<'a> {
-    fn new(states: &'a [Observed]) -> Self {
-        let mut runs: Vec<&Observed> = states.iter().filter(|state| state.state.present && state.pfn != 0).collect();
-        runs.sort_by_key(|state| state.pfn);
+impl<'a> Places<'a> {
+    fn new(states: &'a [Observed], of: fn(&Observed) -> Option<u64>) -> Self {
+        let mut runs: Vec<Place<'_>> =
+            states.iter().filter_map(|observed| Some(Place { from: of(observed)?, observed })).collect();
+        runs.sort_by_key(|run| run.from);
         let mut last = vec![[None, None]];
         for run in &runs {
-            let [first, second]: [Option<&Observed>; 2] = last[last.len() - 1];
-            let is = |other: Option<&Observed>, actor: Actor| other.is_some_and(|other| other.actor == actor);
-            let ends_later = |other: Option<&Observed>| other.is_none_or(|other| end(run) > end(other));
+            let [first, second]: [Option<Place<'_>>; 2] = last[last.len() - 1];
+            let is_same =
+                |other: Option<Place<'_>>| other.is_some_and(|other| other.observed.actor == run.observed.actor);
+            let ends_later = |other: Option<Place<'_>>| other.is_none_or(|other| run.end() > other.end());
             last.push(match () {
-                () if is(first, run.actor) => [if ends_later(first) { Some(run) } else { first }, second],
-                () if ends_later(first) => [Some(run), first],
-                () if ends_later(second) => [first, Some(run)],
+                () if is_same(first) => [if ends_later(first) { Some(*run) } else { first }, second],
+                () if ends_later(first) => [Some(*run), first],
+                () if ends_later(second) => [first, Some(*run)],
                 () => [first, second],
             });
         }
-        Frames { runs, last }
+        Places { of, runs, last }
     }
 
-    /// Pages of another actor in the same frames.
-    fn of_another(&self, observed: &Observed) -> Option<&'a Observed> {
-        if observed.pfn == 0 {
-            return None;
-        }
-        let before = self.runs.partition_point(|run| run.pfn < end(observed));
-        let candidates = self.last.get(before)?.iter().flatten();
-        candidates.copied().find(|other| other.actor != observed.actor && end(other) > observed.pfn)
+    /// The pages of `observed` that are in the same place as another actor's, and whose: `B` where they are the same
+    /// pages there, else those of B.
+    fn of_another(&self, observed: &Observed) -> Option<(Run, String)> {
+        let here = Place { from: (self.of)(observed)?, observed };
+        let before = self.runs.partition_point(|run| run.from < here.end());
+        let mut candidates = self.last.get(before)?.iter().flatten();
+        let other = candidates.find(|other| other.observed.actor != observed.actor && other.end() > here.from)?;
+        let (from, end) = (here.from.max(other.from), here.end().min(other.end()));
+        // Both lie in runs of pages, whose numbers are 32 bits wide.
+        let of = |place: &Place<'_>| Run {
+            first: place.observed.pages.first + (from - place.from) as u32,
+            count: (end - from) as u32,
+        };
+        let (run, others) = (of(&here), of(other));
+        let actor = other.observed.actor;
+        Some((run, if run == others { actor.to_string() } else { format!("{} of {actor}", pages(others)) }))
     }
 }

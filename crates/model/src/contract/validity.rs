@@ -34,7 +34,7 @@ impl World {
                 Err(format!("the name of a new pin: {pin} exists already"))
             }
             Op::ReadVia(pin) | Op::WriteVia(pin, _) | Op::Unpin(pin) => self.check_pin(actor, *pin, &step.op, &runs),
-            Op::Write(_) | Op::Pin(PinKind::ReadWrite, ..) => self.check_prot(actor, &runs, Prot::Rw),
+            Op::Write(_) | Op::Pin(PinKind::Gup { write: true, .. }, ..) => self.check_prot(actor, &runs, Prot::Rw),
             Op::Read(_) | Op::Touch(_) | Op::Pin(..) => self.check_prot(actor, &runs, Prot::Ro),
             Op::Mprotect(..) | Op::Advise(..) | Op::Munmap(_) | Op::Mremap(_) | Op::Require(..) => {
                 self.check_prot(actor, &runs, Prot::None)
@@ -115,9 +115,7 @@ impl World {
         }
         match op {
             Op::ReadVia(_) if pinned.runs.is_empty() => Err(format!("a pipe that holds pages: {pin} is empty")),
-            Op::WriteVia(..) if pinned.kind != PinKind::ReadWrite => {
-                Err(format!("a read/write pin: {pin} is read-only"))
-            }
+            Op::WriteVia(..) if !pinned.kind.writes() => Err(format!("a read/write pin: {pin} is read-only")),
             Op::WriteVia(..) => {
                 let mut pages = runs.iter().flat_map(|run| run.pages());
                 match pages.find(|page| pinned.cell(*page) == PinCell::Absent) {

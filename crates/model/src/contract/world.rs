@@ -123,10 +123,17 @@ impl World {
         self.held(pin).is_some_and(|pinned| pinned.cell(page) == PinCell::Coherent)
     }
 
-    /// The long-term pins that are coherent with `actor`'s page `page` now.
-    pub fn coherent_pins(&self, actor: Actor, page: u32) -> impl Iterator<Item = Pin> {
-        let owned = move |pin: &Pin| self.held(*pin).is_some_and(|pinned| pinned.owner == actor);
-        (0..).map_while(Pin::new).filter(owned).filter(move |pin| self.is_coherent(*pin, page))
+    /// The first of `actor`'s pages in `run` that a pin must be coherent with now, and those behind it, as far as the
+    /// same pin goes.
+    pub fn under_pin(&self, actor: Actor, run: Run) -> Option<(Run, Pin)> {
+        let coherent = |(pin, pinned): (Pin, &Pinned)| {
+            let cells = pinned.cells.get(..(run.end() as usize).min(pinned.cells.len()))?.get(run.first as usize..)?;
+            let from = cells.iter().position(|cell| *cell == PinCell::Coherent)?;
+            let count = cells[from..].iter().take_while(|cell| **cell == PinCell::Coherent).count();
+            Some((Run { first: run.first + from as u32, count: count as u32 }, pin))
+        };
+        let held = (0..).map_while(Pin::new).filter_map(|pin| Some((pin, self.held(pin)?)));
+        held.filter(|(_, pinned)| pinned.owner == actor).filter_map(coherent).min_by_key(|(run, _)| run.first)
     }
 
     /// What `actor` may see in its page `page`, in ascending order; `None` where it has none.
@@ -214,7 +221,7 @@ impl World {
 
     /// Is the page anonymous: the actor's own, neither the file's nor the zero page? A page of zeroes
     /// may be the latter.
-    pub fn is_own(&self, actor: Actor, page: u32) -> bool {
+    fn is_own(&self, actor: Actor, page: u32) -> bool {
         self.cell(actor, page)
             .is_some_and(|cell| cell.mapped && cell.own && self.origins(cell.set).first() != Some(&Origin::Zero))
     }
@@ -398,7 +405,7 @@ impl World {
     }
 
     fn pin(&mut self, owner: Actor, kind: PinKind, pin: Pin, runs: &[Run]) {
-        if kind == PinKind::ReadWrite {
+        if kind.writes() {
             // FOLL_WRITE breaks COW: the pages are the owner's own from now on.
             self.each(owner, runs, |cell| cell.own = true);
         }
@@ -406,7 +413,10 @@ impl World {
         let mut cells = vec![PinCell::Absent; end as usize];
         for page in runs.iter().flat_map(|run| run.pages()) {
             let Some(cell) = self.cell(owner, page) else { continue };
-            cells[page as usize] = match kind.is_longterm() {
+            // FOLL_PIN never shares an anonymous page, however short the pin is meant to be (gup_must_unshare() in the
+            // kernel's mm/internal.h). What may be a page of a file or the zero page is unshared for FOLL_LONGTERM only.
+            let stays = kind.breaks_sharing() || (kind != PinKind::Splice && self.is_own(owner, page));
+            cells[page as usize] = match stays {
                 true => PinCell::Coherent,
                 false => PinCell::Loose { set: cell.set, follows: true, backed: !cell.own },
             };
@@ -417,7 +427,7 @@ impl World {
     /// A pipe that was read is empty; any other pin keeps its pages.
     fn drain(&mut self, pin: Pin) {
         let pinned = self.pins[pin.index()].as_mut();
-        if let Some(pinned) = pinned.filter(|pinned| !pinned.kind.is_longterm()) {
+        if let Some(pinned) = pinned.filter(|pinned| pinned.kind == PinKind::Splice) {
             pinned.runs.clear();
             pinned.cells.clear();
         }

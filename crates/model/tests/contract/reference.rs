@@ -1,7 +1,7 @@
 //! A kernel that keeps the promise of copy-on-write in the simplest way: it copies at once.
 //!
-//! Where the contract leaves a choice (MADV_FREE, a pipe, a refused collapse), [`Choices`] makes it.
-//! A [`Bug`] can be planted.
+//! Where the contract leaves a choice (MADV_FREE, a pipe, a refused collapse), [`Choices`] makes it: fork() may share
+//! a page, too, which is copied or reused later. A [`Bug`] can be planted.
 
 use std::collections::BTreeMap;
 
@@ -72,10 +72,18 @@ pub(crate) enum Bug {
     MunmapClearsPinned,
     /// A write through the pin goes to a copy.
     ViaWriteLost,
+    /// fork() shares a page and leaves its mark set.
+    ForkKeepsMark,
+    /// fork() shares a page that a pin is on.
+    ForkSharesPinned,
+    /// fork() shares a page and leaves it writable.
+    ForkKeepsWritable,
+    /// fork() shares a swap entry and leaves its mark set.
+    ForkKeepsSwapMark,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Bug; 16] = [
+    pub(crate) const ALL: [Bug; 20] = [
         Bug::ForkShares,
         Bug::ForkTakesPinnedPage,
         Bug::WipeIgnored,
@@ -92,6 +100,10 @@ impl Bug {
         Bug::SwapIsStale,
         Bug::MunmapClearsPinned,
         Bug::ViaWriteLost,
+        Bug::ForkKeepsMark,
+        Bug::ForkSharesPinned,
+        Bug::ForkKeepsWritable,
+        Bug::ForkKeepsSwapMark,
     ];
 }
 
@@ -113,12 +125,14 @@ struct Pte {
     wipe_on_fork: bool,
     lazy_free: bool,
     soft_dirty: bool,
+    swapped: bool,
 }
 
 #[derive(Debug, Clone)]
 struct Frame {
     now: Holds,
     before: Holds,
+    exclusive: bool,
 }
 
 struct Held {
@@ -183,6 +197,7 @@ impl Kernel {
             wipe_on_fork: false,
             lazy_free: false,
             soft_dirty: false,
+            swapped: false,
         };
         Kernel {
             pages,
@@ -211,22 +226,38 @@ impl Kernel {
     }
 
     fn new_frame(&mut self, now: Holds) -> Place {
-        self.frames.push(Frame { now, before: Holds::Zero });
+        self.frames.push(Frame { now, before: Holds::Zero, exclusive: true });
         Place::Frame(self.frames.len() - 1)
     }
 
-    fn is_held(&self, place: Place, longterm: bool) -> bool {
-        self.pins
-            .values()
-            .any(|held| held.kind.is_longterm() == longterm && held.pages.iter().any(|(_, at)| *at == place))
+    /// By a pin, or by a pipe.
+    fn is_held(&self, place: Place, pinned: bool) -> bool {
+        let is_on = |held: &Held| held.pages.iter().any(|(_, at)| *at == place);
+        self.pins.values().any(|held| (held.kind != PinKind::Splice) == pinned && is_on(held))
+    }
+
+    fn mappings(&self, place: Place) -> usize {
+        self.processes.values().flatten().filter(|pte| pte.mapped && pte.place == place).count()
     }
 
     /// Gives `actor` a page of its own and returns it.
     fn own(&mut self, actor: Actor, page: u32) -> Place {
-        if self.pte(actor, page).place == Place::Backing {
-            let copy = self.at(Place::Backing, page);
+        let place = self.pte(actor, page).place;
+        let is_own = match place {
+            Place::Backing => false,
+            Place::Frame(frame) if self.frames[frame].exclusive => true,
+            Place::Frame(frame) => {
+                let is_last = self.mappings(place) == 1 && !self.is_held(place, false);
+                // It may copy the last one, too.
+                self.frames[frame].exclusive = is_last && !self.choices.toss();
+                self.frames[frame].exclusive
+            }
+        };
+        if !is_own {
+            let copy = self.at(place, page);
             self.pte(actor, page).place = self.new_frame(copy);
         }
+        self.pte(actor, page).swapped = false;
         self.pte(actor, page).place
     }
 
@@ -235,7 +266,9 @@ impl Kernel {
         if self.pte(actor, page).lazy_free && !self.is_held(place, true) && self.choices.toss() {
             *self.pte(actor, page) = Pte { place: Place::Backing, lazy_free: false, ..self.pte(actor, page).clone() };
         }
-        let place = self.pte(actor, page).place;
+        let pte = self.pte(actor, page);
+        pte.swapped = false;
+        let place = pte.place;
         self.at(place, page)
     }
 
@@ -337,6 +370,9 @@ impl Kernel {
                 pte.soft_dirty = false;
                 continue;
             }
+            if self.shares(pte) {
+                continue;
+            }
             if pte.place != Place::Backing && !self.has(Bug::ForkShares) {
                 let copy = self.at(pte.place, page as u32);
                 let copy = self.new_frame(copy);
@@ -349,6 +385,22 @@ impl Kernel {
             }
         }
         self.processes.insert(child, table);
+    }
+
+    /// Does fork() leave the page to both? Then it is not exclusive any more.
+    fn shares(&mut self, pte: &Pte) -> bool {
+        let Place::Frame(frame) = pte.place else { return false };
+        let pinned = self.is_held(pte.place, true);
+        let shares = match self.bug {
+            Some(Bug::ForkKeepsMark | Bug::ForkKeepsWritable) => !pinned,
+            Some(Bug::ForkKeepsSwapMark) => !pinned && pte.swapped,
+            Some(Bug::ForkSharesPinned) => true,
+            _ => !pinned && self.choices.toss(),
+        };
+        if shares {
+            self.frames[frame].exclusive = matches!(self.bug, Some(Bug::ForkKeepsMark | Bug::ForkKeepsSwapMark));
+        }
+        shares
     }
 
     fn advise(&mut self, actor: Actor, advice: Advice, pages: &[u32]) -> StepResult {
@@ -385,6 +437,10 @@ impl Kernel {
     }
 
     fn page_out(&mut self, actor: Actor, page: u32) {
+        let place = self.pte(actor, page).place;
+        if place != Place::Backing && self.mappings(place) == 1 && !self.is_held(place, true) {
+            self.pte(actor, page).swapped = self.has(Bug::ForkKeepsSwapMark) || self.choices.toss();
+        }
         if let (true, Place::Frame(frame)) = (self.has(Bug::SwapIsStale), self.pte(actor, page).place) {
             let before = self.frames[frame].before.clone();
             let stale = self.new_frame(before);
@@ -445,9 +501,12 @@ impl Kernel {
             pages.truncate(asked / 2);
         }
         let taken = pages.len();
-        let place = |page| match kind.is_longterm() {
-            true => (page, self.own(actor, page)),
-            false => (page, self.pte(actor, page).place),
+        let place = |page| {
+            let is_anonymous = self.pte(actor, page).place != Place::Backing;
+            match kind.breaks_sharing() || (kind != PinKind::Splice && is_anonymous) {
+                true => (page, self.own(actor, page)),
+                false => (page, self.pte(actor, page).place),
+            }
         };
         let held = Held { kind, pages: pages.into_iter().map(place).collect() };
         self.pins.insert(pin, held);
@@ -456,25 +515,38 @@ impl Kernel {
 
     /// The page tables of everybody, as the helper module would show them.
     fn states(&self) -> Vec<Observed> {
+        let mut mappings = vec![0; self.frames.len()];
+        for pte in self.processes.values().flatten().filter(|pte| pte.mapped) {
+            if let Place::Frame(frame) = pte.place {
+                mappings[frame] += 1;
+            }
+        }
         let page = |actor: &Actor, page: usize, pte: &Pte| {
             let frame = match pte.place {
                 Place::Frame(frame) if pte.mapped => frame,
                 _ => return None,
             };
+            let exclusive = self.frames[frame].exclusive;
+            let pages = Run { first: page as u32, count: 1 };
+            let state = PageState { soft_dirty: pte.soft_dirty, exclusive: Some(exclusive), ..PageState::default() };
+            if pte.swapped {
+                let state = PageState { swapped: true, ..state };
+                return Some(Observed { actor: *actor, pages, state, pfn: 0, swap: Some(frame as u64), index: 0 });
+            }
             let state = PageState {
                 present: true,
-                soft_dirty: pte.soft_dirty,
-                exclusive: Some(true),
-                writable: Some(pte.prot == Prot::Rw),
+                writable: Some(pte.prot == Prot::Rw && (exclusive || self.has(Bug::ForkKeepsWritable))),
                 pinned: Some(self.is_held(pte.place, true)),
-                ..PageState::default()
+                mapcount: Some(mappings[frame]),
+                order: Some(0),
+                ..state
             };
-            let pages = Run { first: page as u32, count: 1 };
-            Some(Observed { actor: *actor, pages, state, pfn: frame as u64 + 1 })
+            Some(Observed { actor: *actor, pages, state, pfn: frame as u64 + 1, swap: None, index: 0 })
         };
         self.processes
             .iter()
-            .flat_map(|(actor, table)| table.iter().enumerate().filter_map(move |(at, pte)| page(actor, at, pte)))
+            .flat_map(|(actor, table)| table.iter().enumerate().map(move |(at, pte)| (actor, at, pte)))
+            .filter_map(|(actor, at, pte)| page(actor, at, pte))
             .collect()
     }
 }

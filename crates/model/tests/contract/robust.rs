@@ -109,12 +109,13 @@ fn every_page_in_its_own_frame_is_quick() {
     let mut trace = trace.with(|trace| trace.records.truncate(2));
     let verdict = quickly(|| judge(&trace));
     assert_eq!(verdict.kind(), Kind::Inconclusive);
-    // All of A's frames are B's, too.
+    // All of A's frames are B's, too, the other way round.
     let of_a: Vec<u64> = trace.record(1).states.iter().map(|state| state.pfn).collect();
     let (a, b) = (Actor::A, Actor::new(1).unwrap());
     let state = PageState { present: true, soft_dirty: true, exclusive: Some(true), ..PageState::default() };
-    let states = of_a.iter().zip(0..).flat_map(|(pfn, page)| {
-        [a, b].map(|actor| Observed { actor, pages: Run { first: page, count: 1 }, state, pfn: *pfn })
+    let states = of_a.iter().zip(of_a.iter().rev()).zip(0..).flat_map(|((of_a, of_b), page)| {
+        let pages = Run { first: page, count: 1 };
+        [(a, of_a), (b, of_b)].map(|(actor, pfn)| Observed { actor, pages, state, pfn: *pfn, swap: None, index: 0 })
     });
     trace.record(2).states = states.collect();
     let verdict = quickly(|| judge(&trace));

@@ -1,7 +1,7 @@
 //! Every rule of the contract: a trace that breaks it, and the freedom beside it that must pass.
 
 use cowcheck_model::contract::Rule;
-use cowcheck_model::trace::StepResult;
+use cowcheck_model::trace::{PageState, StepResult};
 
 use crate::doctor::{Doctor, fails, good, inconclusive, passes};
 
@@ -145,6 +145,36 @@ mod pin_coherence {
                 ),
             );
         }
+    }
+
+    #[test]
+    fn a_short_pin_of_an_anonymous_page_is_like_a_long_one() {
+        for pin in ["pin short ro", "pin short ro fast", "pin short rw", "pin rw fast"] {
+            let trace = good(ANON, &format!("A write all;A fork B;A {pin} p0 all;A write all;A read via p0"));
+            fails(&trace.clone().saw(5, "3", "A@1 of page 3"), Rule::PinCoherence, 5, "3");
+            fails(&trace.state(4, 'A', 3, |page| page.state.pinned = Some(false)), Rule::PinCoherence, 4, "3");
+        }
+    }
+
+    #[test]
+    fn a_short_read_only_pin_of_the_files_page_may_stay_behind() {
+        for memory in ["zero 4K x8", "memfd 32K", ANON] {
+            let before = if memory.starts_with("memfd") { "initial of page 0" } else { "zero" };
+            let trace = good(memory, "A touch all;A pin short ro p0 all;A write all;A read via p0");
+            for holds in [before, "A@3 of page 0"] {
+                passes(&trace.clone().saw(4, "0-7", holds));
+            }
+            fails(&trace.saw(4, "2", "A@3 of page 0"), Rule::Integrity, 4, "2");
+            // What is written to through it is the owner's own.
+            let trace = good(memory, "A touch all;A pin short rw p0 all;A write all;A read via p0;A write via p0 all");
+            fails(&trace.saw(4, "0-7", before), Rule::PinCoherence, 4, "0-7");
+        }
+    }
+
+    #[test]
+    fn no_short_pin_shows_another_actors_write() {
+        let steps = "A touch all;A pin short ro p0 all;A fork B;B write all;A read via p0";
+        fails(&good("memfd 32K", steps).saw(5, "1", "B@4 of page 1"), Rule::Isolation, 5, "1");
     }
 
     #[test]
@@ -448,7 +478,7 @@ mod exclusivity {
             page.state.writable = Some(false);
         });
         let found = fails(&trace, Rule::Exclusivity, 3, "2");
-        assert!(found.sentence.contains("under the long-term pin p0"), "{}", found.sentence);
+        assert!(found.sentence.contains("under the pin p0"), "{}", found.sentence);
     }
 
     #[test]
@@ -463,7 +493,7 @@ mod exclusivity {
             of_b.pfn = frame;
         });
         let found = fails(&trace, Rule::Exclusivity, 4, "1");
-        assert!(found.sentence.contains("page 1 of B maps the same frame"), "{}", found.sentence);
+        assert!(found.sentence.ends_with("is marked exclusive, but B maps the same frame"), "{}", found.sentence);
     }
 
     #[test]
@@ -479,30 +509,103 @@ mod exclusivity {
             states[1].state.exclusive = None;
         });
         passes(&trace.clone());
-        fails(&trace.with(|trace| trace.record(4).states[1].pfn = 107), Rule::Exclusivity, 4, "0-7");
+        let found = fails(&trace.with(|trace| trace.record(4).states[1].pfn = 107), Rule::Exclusivity, 4, "7");
+        let expected = "after step 4 (`B read all`) page 7 of A (frame 0x6b) is marked exclusive, but page 0 of B maps \
+                        the same frame";
+        assert_eq!(found.sentence, expected);
+    }
+
+    #[test]
+    fn it_is_mapped_once_even_if_nobody_in_the_family_is_the_other() {
+        let trace = good(ANON, SHARED).state(4, 'B', 3, |page| page.state.mapcount = Some(2));
+        let found = fails(&trace, Rule::Exclusivity, 4, "3");
+        assert!(found.sentence.ends_with("is marked exclusive, but mapped 2 times"), "{}", found.sentence);
+        passes(&good(ANON, SHARED).state(4, 'B', 3, |page| page.state.mapcount = None));
+    }
+
+    #[test]
+    fn a_swap_entry_marked_exclusive_is_one_processs() {
+        let swapped = |trace: cowcheck_model::trace::Trace, actor, marked| {
+            trace.state(4, actor, 5, |page| {
+                page.state =
+                    PageState { swapped: true, soft_dirty: true, exclusive: Some(marked), ..PageState::default() };
+                (page.pfn, page.swap) = (0, Some(0x177));
+            })
+        };
+        let trace = swapped(swapped(good(ANON, SHARED), 'A', false), 'B', true);
+        let found = fails(&trace, Rule::Exclusivity, 4, "5");
+        let expected = "after step 4 (`B read all`) page 5 of B is marked exclusive, but A has the same swap entry";
+        assert_eq!(found.sentence, expected);
+        // Shared by both, it has no mark; and another place is another entry.
+        passes(&swapped(swapped(good(ANON, SHARED), 'A', false), 'B', false));
+        passes(&trace.state(4, 'A', 5, |page| page.swap = Some(0x77)));
+    }
+
+    #[test]
+    fn no_tail_of_what_a_pmd_maps_has_a_mark() {
+        let trace = good(ANON, SHARED).state(1, 'A', 7, |page| {
+            page.state.pmd = true;
+            page.state.tail_exclusive = true;
+        });
+        let found = fails(&trace, Rule::Exclusivity, 1, "7");
+        assert!(found.sentence.contains("page 7 of A (frame 0x8) is mapped by a PMD"), "{}", found.sentence);
     }
 
     #[test]
     fn pages_of_the_file_and_the_zero_page_are_nobodys() {
         let shared = |page: &mut cowcheck_model::trace::Observed| {
-            page.state.exclusive = Some(false);
-            page.state.writable = Some(true);
+            page.state.exclusive = None;
+            page.state.mapcount = Some(9);
+            page.state.pinned = Some(false);
         };
-        passes(&good("zero 4K x8", "A touch all;A probe write all").state(2, 'A', 0, shared));
-        passes(&good("memfd 32K", "A write all").state(1, 'A', 0, |page| {
-            shared(page);
-            page.state.file = true;
+        let file = good("memfd 32K", "A write all;A fork B").state(2, 'A', 0, shared);
+        let file = file.state(2, 'A', 0, |page| page.state.file = true);
+        let found = fails(&file, Rule::Exclusivity, 2, "0");
+        assert!(found.sentence.contains("is writable in the page table, but the file's own"), "{}", found.sentence);
+        passes(&file.state(2, 'A', 0, |page| page.state.writable = Some(false)));
+        let zero = good("zero 4K x8", "A touch all;A probe write all").state(2, 'A', 0, shared);
+        let zero = zero.state(2, 'A', 0, |page| page.state.zero = true);
+        fails(&zero, Rule::Exclusivity, 2, "0");
+        passes(&zero.state(2, 'A', 0, |page| page.state.writable = Some(false)));
+        // On a kernel without marks.
+        passes(&good(ANON, SHARED).state(4, 'A', 7, |page| page.state.exclusive = None));
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_not_judged() {
+        passes(&good(ANON, SHARED).state(3, 'A', 2, |page| {
+            page.state = PageState { migrating: true, exclusive: Some(false), ..PageState::default() };
+            page.pfn = 0;
         }));
     }
 
     #[test]
-    fn a_run_is_judged_by_each_of_its_pages() {
-        // The first page was never written, so it may be the zero page; the next one is A's own.
-        let trace = good("zero 4K x8", "A write rest;A touch all").state(2, 'A', 1, |page| {
-            page.pages = cowcheck_model::pages::Run { first: 0, count: 2 };
-            page.state.exclusive = Some(false);
+    fn what_goes_on_is_told_once() {
+        let trace = good(ANON, "A write all;A touch all;A touch all;A touch all");
+        let wrong = |page: &mut cowcheck_model::trace::Observed| page.state.exclusive = Some(false);
+        let trace = (2..5).fold(trace, |trace, page| trace.state(2, 'A', page, wrong).state(3, 'A', page, wrong));
+        fails(&trace, Rule::Exclusivity, 2, "2-4");
+    }
+
+    #[test]
+    fn only_the_pages_under_the_pin_are_told() {
+        let trace = good(ANON, "A write all;A fork B;A pin ro p0 pages 2-3,6;B read all").with(|trace| {
+            let states = &mut trace.record(4).states;
+            states.retain(|state| state.actor.to_string() == "A");
+            states.truncate(1);
+            states[0].pages.count = 8;
+            states[0].state.exclusive = Some(false);
+            states[0].state.writable = Some(false);
+            states[0].state.pinned = Some(true);
         });
-        fails(&trace, Rule::Exclusivity, 2, "1");
+        let found = fails(&trace, Rule::Exclusivity, 4, "2-3");
+        assert!(found.sentence.contains("pages 2-3 of A (frame 0x3) are under the pin p0"), "{}", found.sentence);
+        let trace = trace.state(4, 'A', 0, |page| {
+            page.state.exclusive = None;
+            page.state.pinned = Some(false);
+        });
+        let found = fails(&trace, Rule::PinCoherence, 4, "2-3");
+        assert!(found.sentence.ends_with("are not pinned: p0 holds another page than the page table shows"));
     }
 }
 

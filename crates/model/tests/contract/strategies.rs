@@ -56,7 +56,7 @@ fn range(pages: u32) -> impl Strategy<Value = Range> {
 
 fn op(actors: usize, pins: usize, pages: u32) -> impl Strategy<Value = Op> {
     let range = || range(pages);
-    let kind = select(vec![PinKind::ReadWrite, PinKind::ReadOnly, PinKind::ReadOnlyFast, PinKind::Splice]);
+    let kind = of_words(&PinKind::WORDS);
     prop_oneof![
         8 => range().prop_map(Op::Write),
         8 => range().prop_map(Op::Read),
@@ -118,10 +118,11 @@ pub(crate) fn valid(freedom: Freedom) -> impl Strategy<Value = Scenario> {
         let mut world = World::new(memory, PAGE);
         let mut scenario = Scenario { about: vec![], memory, steps: vec![] };
         for step in steps {
-            let chooses = matches!(
-                step.op,
-                Op::WriteBacking(_) | Op::Pin(PinKind::Splice, ..) | Op::Advise(Advice::Free, _) | Op::Touch(_)
-            );
+            let chooses = match step.op {
+                Op::Pin(kind, ..) => !kind.breaks_sharing(),
+                Op::WriteBacking(_) | Op::Advise(Advice::Free, _) | Op::Touch(_) => true,
+                _ => false,
+            };
             if (chooses && freedom == Freedom::None) || world.check(&step).is_err() {
                 continue;
             }
