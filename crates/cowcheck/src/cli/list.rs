@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write};
 use serde::Serialize;
 
 use super::args::{ListArgs, TextOrJson};
-use super::exit::Code;
+use super::exit::{Code, Usage};
 use crate::here::look;
 use crate::provide::roots::Roots;
 use crate::suite::select::select;
@@ -25,7 +25,7 @@ struct Line<'a> {
 
 /// Lists the checks.
 pub fn main(args: &ListArgs) -> anyhow::Result<Code> {
-    let checks = select(suite::catalogue(&Sizes::of(&look(&Roots::default()))), &args.selection)?;
+    let checks = select(suite::catalogue(&Sizes::of(&look(&Roots::default()))), &args.selection).map_err(Usage::from)?;
     let mut out = BufWriter::new(std::io::stdout().lock());
     for check in &checks {
         match args.format {
