@@ -36,6 +36,7 @@ struct look {
 	unsigned int filled;
 	/* Of the last run. */
 	unsigned int swap_type;
+	struct cowcheck_counted counted;
 };
 
 /* Whether `run` carries on the last run. */
@@ -103,7 +104,7 @@ static bool append_entry(struct look *look, struct vm_area_struct *vma, const st
 	while (look->at < stop) {
 		unsigned long nth = (look->at - base) / PAGE_SIZE;
 
-		cowcheck_describe(&run, vma, entry, nth);
+		cowcheck_describe(&run, vma, entry, nth, &look->counted);
 		if (!(entry->flags & COWCHECK_PRESENT) || !entry->is_page) {
 			run.count = (stop - look->at) / PAGE_SIZE;
 		} else if (entry->flags & COWCHECK_HUGETLB && nth) {
@@ -294,6 +295,7 @@ static int walk(struct look *look)
 	while (is_room && look->at < look->end) {
 		struct vm_area_struct *vma = find_vma(look->mm, look->at);
 
+		look->counted.folio = NULL;
 		if (fatal_signal_pending(current)) {
 			error = -EINTR;
 			break;

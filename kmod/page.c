@@ -117,7 +117,8 @@ void cowcheck_pud_entry(struct cowcheck_entry *entry, pud_t pud)
 }
 
 void cowcheck_describe(struct cowcheck_run *run, struct vm_area_struct *vma,
-		       const struct cowcheck_entry *entry, unsigned long nth)
+		       const struct cowcheck_entry *entry, unsigned long nth,
+		       struct cowcheck_counted *counted)
 {
 	struct page *page, *mapped;
 	struct folio *folio;
@@ -143,7 +144,11 @@ void cowcheck_describe(struct cowcheck_run *run, struct vm_area_struct *vma,
 	/* Of the zero page nobody counts mappings. */
 	if (!(entry->flags & COWCHECK_ZERO)) {
 		run->mapcount = cowcheck_page_mapcount(folio, page);
-		run->folio_mapcount = cowcheck_folio_mapcount(folio);
+		if (counted->folio != folio) {
+			counted->folio = folio;
+			counted->mapcount = cowcheck_folio_mapcount(folio);
+		}
+		run->folio_mapcount = counted->mapcount;
 	}
 	if (folio_maybe_dma_pinned(folio))
 		run->flags |= COWCHECK_PINNED;

@@ -8,6 +8,7 @@
 
 #include <linux/mm.h>
 
+#include "compat.h"
 #include "cowcheck.h"
 
 /* What an entry says: flags, the first page, the swap entry. No page struct is read. */
@@ -24,11 +25,18 @@ void cowcheck_pte_entry(struct cowcheck_entry *entry, struct vm_area_struct *vma
 void cowcheck_pmd_entry(struct cowcheck_entry *entry, struct vm_area_struct *vma, pmd_t pmd);
 void cowcheck_pud_entry(struct cowcheck_entry *entry, pud_t pud);
 
+/* A folio whose mappings were counted, where that takes a walk over all of its pages. */
+struct cowcheck_counted {
+	struct folio *folio;
+	int mapcount;
+};
+
 /*
  * Describes the page that is the nth behind the one that the entry maps: all of
- * `run` but its address.
+ * `run` but its address. `counted` is empty in the beginning of each table.
  */
 void cowcheck_describe(struct cowcheck_run *run, struct vm_area_struct *vma,
-		       const struct cowcheck_entry *entry, unsigned long nth);
+		       const struct cowcheck_entry *entry, unsigned long nth,
+		       struct cowcheck_counted *counted);
 
 #endif

@@ -61,9 +61,12 @@ impl Target {
                 .any(|kind| name.strip_prefix(kind) == Some(&*kernel.release))
         };
         let version = package.filter(|(name, _)| is_debian(name)).map(|(_, version)| version.to_owned());
-        let own = kernel.modules.iter().flat_map(|folder| [folder.clone(), folder.join("build")]);
-        let installed = (version.is_none()).then(|| installed(&kernel.release));
-        let tree = own.chain(installed).find(|folder| builds_modules(folder));
+        // A tree may have a kernel and no modules: vmlinux is at its top, the bzImage in arch/x86/boot.
+        let image = fs::canonicalize(&kernel.image).unwrap_or_else(|_| kernel.image.clone());
+        let trees = image.ancestors().skip(1).filter(|folder| is_tree(folder)).map(Path::to_owned).take(1);
+        let beside = kernel.modules.iter().map(|folder| folder.join("build"));
+        let installed = version.is_none().then(|| installed(&kernel.release));
+        let tree = trees.chain(beside).chain(installed).find(|folder| builds_modules(folder));
         Target { release: kernel.release.clone(), version, tree, image: Some(kernel.image.clone()) }
     }
 
@@ -146,8 +149,7 @@ fn installed(release: &str) -> PathBuf {
 
 /// A build tree, or headers: where make knows how to build a module.
 fn builds_modules(folder: &Path) -> bool {
-    let is_headers = || folder.join("Makefile").is_file() && folder.join(".config").is_file();
-    is_tree(folder) && folder.join(".config").is_file() || is_headers()
+    folder.join("Makefile").is_file() && folder.join(".config").is_file()
 }
 
 fn file_name(sources: &Sources<'_>) -> String {

@@ -7,7 +7,7 @@ use cowcheck_vm::kernel;
 use cowcheck_vm::module::Target;
 
 use super::args::{KmodArgs, KmodCommand};
-use super::exit::Code;
+use super::exit::{Code, Usage};
 use crate::kmod;
 
 /// Builds the helper module, and says how to load it.
@@ -16,7 +16,10 @@ pub fn main(args: &KmodArgs) -> anyhow::Result<Code> {
     let cache = Cache::user();
     let mut say = |text: &str| eprintln!("{text}");
     let target = match handle {
-        Some(handle) => Target::of(&kernel::find(handle, &cache, &mut say)?),
+        Some(handle) => {
+            let kernel = kernel::find(handle, &cache, &mut say).map_err(|error| Usage(error.to_string()))?;
+            Target::of(&kernel)
+        }
         None => Target::running(),
     };
     let module = kmod::build(&target, &cache, &mut say)?;
