@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/hugetlb_inline.h>
 #include <linux/ksm.h>
-#include <linux/memory_hotplug.h>
 #include <linux/string.h>
 
 #include "compat.h"
