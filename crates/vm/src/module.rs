@@ -101,7 +101,8 @@ impl Target {
     }
 
     fn headers_of_debian(&self, cache: &Cache, say: &mut dyn FnMut(&str)) -> Result<PathBuf, Error> {
-        if self.version.is_none() && !self.release.ends_with("-amd64") {
+        // Packages of one's own are named like Debian's; the archive need not be asked for those.
+        if !self.release.ends_with("-amd64") {
             let why = format!(
                 "it is no kernel of Debian's, and {} is not there; give its build tree, or install its headers",
                 installed(&self.release).display()
@@ -152,12 +153,21 @@ fn builds_modules(folder: &Path) -> bool {
     folder.join("Makefile").is_file() && folder.join(".config").is_file()
 }
 
+/// make takes apart what has these in it.
+fn has_odd_name(path: &Path) -> bool {
+    path.to_str().is_none_or(|text| text.contains(|each: char| each.is_whitespace() || ":$#%;'\"\\".contains(each)))
+}
+
 fn file_name(sources: &Sources<'_>) -> String {
     format!("{}.ko", sources.name)
 }
 
 /// Builds in `work`, which is made.
 fn make(release: &str, tree: &Path, sources: &Sources<'_>, work: &Path) -> Result<PathBuf, Error> {
+    let failed = |said: String| Error::BuildFailed { release: release.to_owned(), said };
+    if let Some(path) = [work, tree].into_iter().find(|path| has_odd_name(path)) {
+        return Err(failed(format!("make cannot work in a folder with this name: {}", path.display())));
+    }
     fs::create_dir_all(work).map_err(Error::io(work))?;
     let put = |name: &str, text: &str| {
         let path = work.join(name);
@@ -169,7 +179,6 @@ fn make(release: &str, tree: &Path, sources: &Sources<'_>, work: &Path) -> Resul
     let config = tree.join(".config");
     let config = fs::read_to_string(&config).map_err(Error::io(&config))?;
     let has = |line: &str| config.lines().any(|each| each == line);
-    let failed = |said: String| Error::BuildFailed { release: release.to_owned(), said };
     if !has("CONFIG_MODULES=y") {
         return Err(failed("it has no loadable modules: CONFIG_MODULES is not set".to_owned()));
     }
@@ -290,6 +299,7 @@ mod tests {
         assert_eq!(version("linux-image-6.12.1-fake-amd64-unsigned 6.12.1-1").unwrap(), "6.12.1-1");
         assert_eq!(version("linux-image-6.12.1-other 6.12.1-1"), None);
         assert_eq!(version("kernel-core 6.12.1-1"), None);
+        assert!(has_odd_name(Path::new("/home/some body/linux")) && !has_odd_name(Path::new("/usr/src/6.12+deb13~1")));
     }
 
     #[test]
