@@ -2,6 +2,7 @@
 /* Looking tells the truth, and changes nothing. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -311,6 +313,84 @@ static void of_file(int fd)
 	close(file);
 }
 
+static void write_file(const char *path, const char *text)
+{
+	int file = open(path, O_WRONLY);
+
+	MUST(file >= 0 && write(file, text, strlen(text)) == (ssize_t)strlen(text));
+	close(file);
+}
+
+static void soft_dirty(int fd)
+{
+	char *addr = memory(BASE);
+
+	write_file("/proc/self/clear_refs", "4");
+	CHECK(!HAS(look_page(fd, addr), SOFT_DIRTY), "soft-dirty after clear_refs");
+	check_range(fd, addr, "pages that are not soft-dirty");
+	addr[0] = 7;
+	CHECK(HAS(look_page(fd, addr), SOFT_DIRTY), "not soft-dirty after a write");
+	CHECK(!HAS(look_page(fd, addr + PAGE), SOFT_DIRTY), "soft-dirty after a neighbour's write");
+	memory_free(addr);
+}
+
+static void uffd_wp(int fd)
+{
+	int uffd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP };
+	char *addr = memory(BASE), *huge = memory(THP);
+	char *both[] = { addr, huge };
+
+	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api)) {
+		printf("  no write protection by userfaultfd here\n");
+	} else {
+		for (int i = 0; i < 2; i++) {
+			struct uffdio_register range = {
+				.range = { (uintptr_t)both[i], HUGE }, .mode = UFFDIO_REGISTER_MODE_WP,
+			};
+			struct uffdio_writeprotect protect = {
+				.range = { (uintptr_t)both[i], HUGE }, .mode = UFFDIO_WRITEPROTECT_MODE_WP,
+			};
+
+			MUST(!ioctl(uffd, UFFDIO_REGISTER, &range));
+			MUST(!ioctl(uffd, UFFDIO_WRITEPROTECT, &protect));
+			CHECK(HAS(look_page(fd, both[i] + PAGE), UFFD_WP), "%s: no mark of userfaultfd", kind_names[i]);
+			CHECK(!HAS(look_page(fd, both[i] + PAGE), WRITABLE), "%s: protected and writable", kind_names[i]);
+			check_range(fd, both[i], "write-protected pages");
+		}
+	}
+	close(uffd);
+	memory_free(addr);
+	memory_free(huge);
+}
+
+static void ksm(int fd)
+{
+	char *addr = memory(BASE);
+	struct cowcheck_run run = { 0 };
+
+	if (madvise(addr, HUGE, MADV_MERGEABLE)) {
+		printf("  no KSM here\n");
+		memory_free(addr);
+		return;
+	}
+	write_file("/sys/kernel/mm/ksm/pages_to_scan", "2000");
+	write_file("/sys/kernel/mm/ksm/sleep_millisecs", "1");
+	write_file("/sys/kernel/mm/ksm/run", "1");
+	for (int i = 0; i < 3000 && !HAS(run, KSM); i++) {
+		usleep(1000);
+		run = look_page(fd, addr + 9 * PAGE);
+	}
+	write_file("/sys/kernel/mm/ksm/run", "0");
+	CHECK(HAS(run, KSM) && !HAS(run, EXCLUSIVE) && !HAS(run, WRITABLE), "merged by KSM: %llx", run.flags);
+	check_range(fd, addr, "pages that KSM merged");
+	addr[9 * PAGE] = 5;
+	run = look_page(fd, addr + 9 * PAGE);
+	CHECK(!HAS(run, KSM) && HAS(run, EXCLUSIVE) == HAS(run, MARKS_KNOWN), "written after KSM: %llx", run.flags);
+	write_file("/sys/kernel/mm/ksm/run", "2");
+	memory_free(addr);
+}
+
 /* In pieces it is the same as at once. */
 static void pieces(int fd)
 {
@@ -361,6 +441,9 @@ void test_look(void)
 	split(fd);
 	swapped(fd);
 	of_file(fd);
+	soft_dirty(fd);
+	uffd_wp(fd);
+	ksm(fd);
 	pieces(fd);
 	close(fd);
 	gone(other);
