@@ -6,6 +6,12 @@
  *
  * Sizes and addresses are in bytes and multiples of the base page, but for READ
  * and WRITE, which take any bytes within a pin.
+ *
+ * Errors: EINVAL what no call takes, or what is beyond a pin; EFAULT an address of
+ * the kernel's, or where nothing can be read, written or pinned; ENOENT no pin has
+ * this id; EACCES a WRITE through a pin that was not taken with PIN_WRITE; ENOMEM
+ * more pins or pages than one file may hold (4096 and 4 GiB); ESRCH no process, or
+ * one without memory; EINTR the caller is being killed.
  */
 #ifndef COWCHECK_H
 #define COWCHECK_H
@@ -63,7 +69,7 @@ struct cowcheck_io {
 #define COWCHECK_EXCLUSIVE	(1ULL << 16)
 /*
  * The mark of this very page struct, whoever's counts: on a tail of a PMD-mapped
- * THP it must not be set.
+ * THP it must not be set. The tails of a hugetlb folio are told like the first.
  */
 #define COWCHECK_OWN_EXCLUSIVE	(1ULL << 17)
 #define COWCHECK_PINNED		(1ULL << 18)	/* maybe pinned for DMA: true may be wrong, false is right */
@@ -72,7 +78,8 @@ struct cowcheck_io {
 
 /*
  * `count` neighbouring pages that are alike: what differs between two of them is
- * only that pfn, index and swap offset count up.
+ * only that pfn, index and swap offset count up. So a run of present pages never
+ * goes beyond their folio, and each mapping of the small zero page is one of its own.
  */
 struct cowcheck_run {
 	__u64 addr;

@@ -10,6 +10,7 @@ pub mod compare;
 pub mod executor;
 pub mod guest;
 pub mod here;
+pub mod kmod;
 pub mod known;
 pub mod matrix;
 pub mod provide;

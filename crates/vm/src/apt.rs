@@ -29,8 +29,12 @@ const SUITES: [&str; 11] = [
 ];
 const SECURITY_SUITES: [&str; 4] = ["bullseye-security", "bookworm-security", "trixie-security", "forky-security"];
 
-/// A kernel comes in packages with these names.
-const KINDS: [&str; 4] = ["linux-image-", "linux-binary-", "linux-modules-", "linux-base-"];
+/// A kernel comes in packages with these names, and what its modules are built with.
+const KINDS: [&str; 6] =
+    ["linux-image-", "linux-binary-", "linux-modules-", "linux-base-", "linux-headers-", "linux-kbuild-"];
+
+/// What kbuild's own programs want to run, where this machine's libraries are older than the kernel.
+pub(crate) const LIBRARIES: [&str; 4] = ["libc6", "libelf1t64", "zlib1g", "libzstd1"];
 
 /// How long the lists are good: the archive changes four times a day, kernels once a week.
 const FRESH: Duration = Duration::from_secs(12 * 60 * 60);
@@ -73,13 +77,14 @@ impl Apt {
         Ok(Apt { handle: handle.to_owned(), cache: cache.clone(), folder })
     }
 
-    /// The archive's kernels. They are read again if they are old, or if what is wanted is not among them.
+    /// The archive's kernels, and what belongs to them. They are read again if they are old, or if what is wanted
+    /// is not among them.
     pub(crate) fn packages(
         &self,
         say: &mut dyn FnMut(&str),
         has_wanted: &dyn Fn(&[Package]) -> bool,
     ) -> Result<Vec<Package>, Error> {
-        let list = self.folder.join("kernels");
+        let list = self.folder.join("packages");
         let known = || -> Result<(Vec<Package>, bool), Error> {
             let Some(age) = age(&list) else { return Ok((Vec::new(), false)) };
             let packages = parse_list(&String::from_utf8_lossy(&read(&list, 64 << 20)?));
@@ -151,7 +156,12 @@ impl Apt {
         let mut names = Vec::new();
         for kind in KINDS {
             let text = self.run("apt-cache", "apt.conf", &["pkgnames", kind], &self.folder)?;
-            names.extend(text.lines().filter(|name| is_kernel(name)).map(str::to_owned));
+            names.extend(text.lines().filter(|name| is_wanted(name)).map(str::to_owned));
+        }
+        for library in LIBRARIES {
+            // A name that is not there would be an error of `show`.
+            let text = self.run("apt-cache", "apt.conf", &["pkgnames", library], &self.folder)?;
+            names.extend(text.lines().find(|name| *name == library).map(str::to_owned));
         }
         let mut packages = Vec::new();
         // The length of a command line is limited.
@@ -160,7 +170,7 @@ impl Apt {
             arguments.extend(names.iter().map(String::as_str));
             packages.extend(parse_show(&self.run("apt-cache", "apt.conf", &arguments, &self.folder)?));
         }
-        if packages.is_empty() {
+        if !packages.iter().any(|package| package.name.starts_with("linux-image-")) {
             updated?;
             let said = "there is no kernel in the suites that could be read".to_owned();
             return Err(Error::AptFailed { what: "apt-get update".to_owned(), said });
@@ -306,8 +316,11 @@ fn parse_mirror(text: &str) -> Option<Mirror> {
     Some(Mirror { archive: labelled("Debian")?, security: labelled("Debian-Security") })
 }
 
-fn is_kernel(name: &str) -> bool {
-    name.ends_with("-amd64") || name.ends_with("-amd64-unsigned")
+/// A package for x86-64, or one of headers that all flavours have in common.
+fn is_wanted(name: &str) -> bool {
+    let is_common =
+        || name.starts_with("linux-headers-") && (name.ends_with("-common") || name.ends_with("-common-rt"));
+    name.ends_with("-amd64") || name.ends_with("-amd64-unsigned") || name.starts_with("linux-kbuild-") || is_common()
 }
 
 /// What `apt-cache show` prints: fields, a paragraph for each package. The same version can be in many suites.
@@ -408,7 +421,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let apt = Apt::new("debian:7.3", &Cache::at(folder.path())).unwrap();
         let packages = parse_show(SHOW);
-        fs::write(folder.path().join("apt/kernels"), write_list(&packages)).unwrap();
+        fs::write(folder.path().join("apt/packages"), write_list(&packages)).unwrap();
         let mut said = Vec::new();
         // They are new, so reading them again would not help either.
         for has_wanted in [true, false] {

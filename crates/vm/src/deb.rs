@@ -1,10 +1,11 @@
 //! Debian packages (deb(5)): an ar archive of two tar archives.
 //!
-//! Only the kernel and its modules are unpacked, only as plain files, and only below the folder
-//! that is given.
+//! Only what is wanted is unpacked, and only below the folder that is given: a kernel and its modules, or
+//! what modules are built with.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use crate::Error;
@@ -45,27 +46,64 @@ pub(crate) fn control(path: &Path) -> Result<Control, Error> {
     Err(Error::broken(path, "a package without a control file"))
 }
 
-/// Unpacks kernel and modules below `into`, which is a folder.
+/// Unpacks kernel and modules below `into`, which is a folder, as plain files. No links: those in packages of
+/// kernels point at sources, and nothing can be led out of the folder by them.
 pub(crate) fn unpack(path: &Path, into: &Path) -> Result<(), Error> {
+    let place = |path: &Path| is_kernel(path).then(|| path.to_owned());
+    unpack_some(path, into, &place).map(drop)
+}
+
+/// Unpacks headers, kbuild and the libraries of its programs below `into`, which is a folder. The links are the
+/// last to be made, so nothing is written through one.
+pub(crate) fn unpack_headers(debs: &[PathBuf], into: &Path) -> Result<(), Error> {
+    let mut links = Vec::new();
+    for deb in debs {
+        links.extend(unpack_some(deb, into, &place_of_headers)?);
+    }
+    for (at, target) in links {
+        let at = into.join(at);
+        let parent = at.parent().unwrap_or(into);
+        fs::create_dir_all(parent).map_err(Error::io(parent))?;
+        symlink(&target, &at).map_err(Error::io(&at))?;
+    }
+    Ok(())
+}
+
+/// Unpacks the files to which `place` gives a place, and tells the links: place and target. Those that lead out of
+/// the folder are left out.
+fn unpack_some(
+    path: &Path,
+    into: &Path,
+    place: &dyn Fn(&Path) -> Option<PathBuf>,
+) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
     let mut archive = archive(path, "data.tar")?;
     let mut left = MOST;
     let mut count = 0;
+    let mut links = Vec::new();
     for entry in archive.entries().map_err(broken(path))? {
         let mut entry = entry.map_err(broken(path))?;
         count += 1;
         if count > MOST_FILES {
             return Err(Error::broken(path, format!("more than {MOST_FILES} files")));
         }
-        let to = relative(path, &entry.path().map_err(broken(path))?)?;
-        // No links: those in packages of kernels point at sources, and nothing can be led out of the folder by them.
-        if !entry.header().entry_type().is_file() || !is_wanted(&to) {
+        let kind = entry.header().entry_type();
+        let Some(to) = place(&relative(path, &entry.path().map_err(broken(path))?)?) else { continue };
+        if kind.is_symlink() {
+            let target = entry.link_name().map_err(broken(path))?.unwrap_or_default().into_owned();
+            if is_within(&to, &target) {
+                links.push((to, target));
+            }
+            continue;
+        }
+        if !kind.is_file() {
             continue;
         }
         let size = entry.size();
+        let mode = if entry.header().mode().is_ok_and(|mode| mode & 0o100 != 0) { 0o777 } else { 0o666 };
         let to = into.join(to);
         let parent = to.parent().unwrap_or(into);
         fs::create_dir_all(parent).map_err(Error::io(parent))?;
-        let mut file = OpenOptions::new().write(true).create_new(true).open(&to).map_err(Error::io(&to))?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&to).map_err(Error::io(&to))?;
         let written = io::copy(&mut (&mut entry).take(left + 1), &mut file);
         let written = written.map_err(|error| cannot_copy(path, &to, error))?;
         left = left
@@ -77,14 +115,55 @@ pub(crate) fn unpack(path: &Path, into: &Path) -> Result<(), Error> {
     }
     // What is behind the archive's end is checked by the checksum of the compression, if it is read.
     let rest = io::copy(&mut archive.into_inner().take(MOST), &mut io::sink());
-    rest.map(drop).map_err(broken(path))
+    rest.map(|_| links).map_err(broken(path))
 }
 
 /// The kernel itself, and what belongs to it below lib/modules.
-fn is_wanted(path: &Path) -> bool {
+fn is_kernel(path: &Path) -> bool {
     let path = path.strip_prefix("usr").unwrap_or(path);
-    let is_kernel = || path.parent() == Some(Path::new("boot")) && file_name(path).starts_with("vmlinu");
-    path.starts_with("lib/modules") || is_kernel()
+    let is_image = || path.parent() == Some(Path::new("boot")) && file_name(path).starts_with("vmlinu");
+    path.starts_with("lib/modules") || is_image()
+}
+
+/// Headers and kbuild are where they are in the package. Libraries have one place, whether their package
+/// knows of /usr/lib yet or not.
+fn place_of_headers(path: &Path) -> Option<PathBuf> {
+    if path.starts_with("usr/src") {
+        // Other architectures, and types for BTF, are three quarters of it.
+        let mut behind = path.components().skip(3).map(|part| part.as_os_str());
+        let (first, second, third) = (behind.next(), behind.next(), behind.next());
+        let is_foreign = first == Some("arch".as_ref()) && third.is_some() && second != Some("x86".as_ref());
+        let is_types = first == Some("vmlinux".as_ref());
+        return (!is_foreign && !is_types).then(|| path.to_owned());
+    }
+    let library = path.strip_prefix("usr").unwrap_or(path).strip_prefix("lib").ok()?;
+    if library.components().next()?.as_os_str().to_str()?.starts_with("linux-kbuild-") {
+        return Some(Path::new("usr/lib").join(library));
+    }
+    let name = library.strip_prefix("x86_64-linux-gnu").ok()?;
+    let is_library = name.components().count() == 1 && file_name(name).contains(".so");
+    is_library.then(|| Path::new(LIBRARIES).join(name))
+}
+
+/// Where [`unpack_headers`] puts libraries, below its folder.
+pub(crate) const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+
+/// Whether a link at `at` leads to something in the same folder, as far as its text tells.
+fn is_within(at: &Path, target: &Path) -> bool {
+    let mut depth = at.components().count().saturating_sub(1);
+    !target.as_os_str().is_empty()
+        && target.components().all(|component| match component {
+            Component::Normal(_) => {
+                depth += 1;
+                true
+            }
+            Component::CurDir => true,
+            Component::ParentDir => {
+                depth = depth.wrapping_sub(1);
+                depth != usize::MAX
+            }
+            Component::RootDir | Component::Prefix(_) => false,
+        })
 }
 
 fn file_name(path: &Path) -> &str {
@@ -236,6 +315,68 @@ mod tests {
         let (folder, result) = try_unpack(&fake::ar(&[("debian-binary", b"2.0\n"), ("data.tar", &data)]));
         result.unwrap();
         assert!(fs::symlink_metadata(folder.path().join("lib/modules/6.12")).is_err());
+    }
+
+    #[test]
+    fn headers_are_unpacked_with_links_that_stay_within() {
+        let files: [(&str, &[u8]); 9] = [
+            ("./usr/src/linux-headers-6-common/include/linux/mm.h", b"mm"),
+            ("./usr/src/linux-headers-6-common/arch/x86/Makefile", b"x86"),
+            ("./usr/src/linux-headers-6-common/arch/arm64/Makefile", b"no"),
+            ("./usr/src/linux-headers-6-common/arch/Kconfig", b"Kconfig"),
+            ("./usr/src/linux-headers-6-cloud-amd64/vmlinux", b"no"),
+            ("./usr/lib/linux-kbuild-6/scripts/mod/modpost", b"modpost"),
+            ("./lib/x86_64-linux-gnu/libc.so.6", b"libc"),
+            ("./usr/lib/x86_64-linux-gnu/gconv/a.so", b"no"),
+            ("./usr/share/doc/readme", b"no"),
+        ];
+        let mut builder = tar::Builder::new(Vec::new());
+        for (path, content) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            header.set_mode(if path.ends_with("modpost") { 0o755 } else { 0o644 });
+            builder.append_data(&mut header, path, content).unwrap();
+        }
+        for (path, target) in [
+            ("usr/src/linux-headers-6-common/scripts", "../../lib/linux-kbuild-6/scripts"),
+            ("usr/src/out", "../../../etc"),
+            ("usr/src/root", "/etc"),
+            ("usr/lib/x86_64-linux-gnu/libz.so.1", "libz.so.1.3"),
+        ] {
+            let mut link = tar::Header::new_gnu();
+            link.set_entry_type(tar::EntryType::Symlink);
+            link.set_size(0);
+            builder.append_link(&mut link, path, target).unwrap();
+        }
+        let data = builder.into_inner().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let deb = write(&folder, &fake::ar(&[("debian-binary", b"2.0\n"), ("data.tar", &data)]));
+        let into = folder.path().join("into");
+        unpack_headers(&[deb], &into).unwrap();
+        let found = |path: &str| fs::read_to_string(into.join(path)).unwrap_or_default();
+        assert_eq!(found("usr/src/linux-headers-6-common/include/linux/mm.h"), "mm");
+        assert_eq!(found("usr/src/linux-headers-6-common/arch/x86/Makefile"), "x86");
+        assert_eq!(found("usr/src/linux-headers-6-common/arch/Kconfig"), "Kconfig");
+        assert_eq!(found("usr/src/linux-headers-6-common/scripts/mod/modpost"), "modpost", "through the link");
+        assert_eq!(found("usr/lib/x86_64-linux-gnu/libc.so.6"), "libc");
+        for path in [
+            "usr/src/linux-headers-6-common/arch/arm64",
+            "usr/src/linux-headers-6-cloud-amd64/vmlinux",
+            "usr/lib/x86_64-linux-gnu/gconv",
+            "usr/share",
+            "usr/src/out",
+            "usr/src/root",
+        ] {
+            assert!(fs::symlink_metadata(into.join(path)).is_err(), "{path}");
+        }
+        let link = fs::read_link(into.join("usr/lib/x86_64-linux-gnu/libz.so.1")).unwrap();
+        assert_eq!(link, Path::new("libz.so.1.3"));
+        let mode = |path: &str| {
+            use std::os::unix::fs::PermissionsExt as _;
+            fs::metadata(into.join(path)).unwrap().permissions().mode() & 0o100
+        };
+        assert_eq!(mode("usr/lib/linux-kbuild-6/scripts/mod/modpost"), 0o100);
+        assert_eq!(mode("usr/src/linux-headers-6-common/arch/Kconfig"), 0);
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Kernels of Debian's archive.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use crate::Error;
-use crate::apt::{Apt, Package};
+use crate::apt::{Apt, LIBRARIES, Package};
 use crate::cache::{Cache, remove};
+use crate::deb::unpack_headers;
 use crate::kernel::{Kernel, unpack_all, unpacked};
-use crate::version;
+use crate::{Error, kbuild, version};
 
 /// `debian:VERSION`, where `version` is a series or a version.
 pub(crate) fn by_version(
@@ -133,14 +134,113 @@ fn fetch(
 }
 
 fn download(wanted: &[&Package], into: &Path, apt: &Apt, say: &mut dyn FnMut(&str)) -> Result<(), Error> {
+    with_debs(wanted, into, apt, say, |debs| unpack_all(debs, into))
+}
+
+/// What `work` makes of the packages, which are gone afterwards.
+fn with_debs(
+    wanted: &[&Package],
+    into: &Path,
+    apt: &Apt,
+    say: &mut dyn FnMut(&str),
+    work: impl FnOnce(&[PathBuf]) -> Result<(), Error>,
+) -> Result<(), Error> {
     let size: u64 = wanted.iter().map(|package| package.size).sum();
     let names: Vec<_> = wanted.iter().map(|package| package.name.as_str()).collect();
     say(&format!("downloading {} ({} MB)", names.join(", "), size.div_ceil(1_000_000)));
     let folder = into.with_extension("debs");
     remove(&folder)?;
-    let done = apt.download(wanted, &folder).and_then(|debs| unpack_all(&debs, into));
+    let done = apt.download(wanted, &folder).and_then(|debs| work(&debs));
     remove(&folder)?;
     done
+}
+
+/// A folder with the headers of Debian's kernel `release`, unpacked, and what kbuild's programs need to run here.
+/// Of several versions of the package it is `version`, if one is given, else the newest.
+pub(crate) fn headers(
+    release: &str,
+    version: Option<&str>,
+    cache: &Cache,
+    say: &mut dyn FnMut(&str),
+) -> Result<PathBuf, Error> {
+    let apt = Apt::new(release, cache)?;
+    // Headers come and go with their kernel: where it is in the lists, reading them again finds no more.
+    let image = format!("linux-image-{release}");
+    let has_kernel = |packages: &[Package]| {
+        let is_it = |name: &str| name.strip_suffix("-unsigned").unwrap_or(name) == image;
+        packages.iter().any(|package| is_it(&package.name) && version.is_none_or(|wanted| package.version == wanted))
+    };
+    let packages = apt.packages(say, &has_kernel)?;
+    let wanted = choose_headers(&packages, release, version)
+        .map_err(|why| Error::NoHeaders { release: release.to_owned(), why })?;
+    let key = wanted
+        .first()
+        .map_or_else(String::new, |headers| format!("{}_{}", headers.name, headers.version.replace(':', "%3a")));
+    cache.entry("headers", &key, |into| {
+        with_debs(&wanted, into, &apt, say, |debs| unpack_headers(debs, into))?;
+        relocate(into)?;
+        if kbuild::programs_run(into)? {
+            return Ok(());
+        }
+        let libraries = LIBRARIES.iter().filter_map(|name| newest(&packages, name)).collect::<Vec<_>>();
+        if libraries.len() < LIBRARIES.len() {
+            let why = format!(
+                "kbuild's programs want newer libraries than this machine has, and Debian's archive lacks \
+                               some of {}",
+                LIBRARIES.join(", ")
+            );
+            return Err(Error::NoHeaders { release: release.to_owned(), why });
+        }
+        with_debs(&libraries, into, &apt, say, |debs| unpack_headers(debs, into))?;
+        kbuild::bring_libraries(into)
+    })
+}
+
+/// The packages of headers: those of the flavour first, then what all have in common, and kbuild. Or why not.
+fn choose_headers<'a>(
+    packages: &'a [Package],
+    release: &str,
+    version: Option<&str>,
+) -> Result<Vec<&'a Package>, String> {
+    let name = format!("linux-headers-{release}");
+    let found = match version {
+        Some(version) => get(packages, &name, version),
+        None => newest(packages, &name),
+    };
+    let Some(headers) = found else {
+        let wanted = version.map_or_else(|| name.clone(), |version| format!("{name} {version}"));
+        return Err(format!(
+            "Debian's archive has no {wanted} (any more); it has headers of {}",
+            series_with_headers(packages).join(", ")
+        ));
+    };
+    let mut wanted = vec![headers];
+    for kind in ["linux-headers-", "linux-kbuild-"] {
+        let part = headers
+            .depends
+            .iter()
+            .find(|(name, _)| name.starts_with(kind))
+            .and_then(|(name, _)| get(packages, name, &headers.version).or_else(|| newest(packages, name)));
+        let lacks = || format!("Debian's archive lacks the {kind}* that {name} {} depends on", headers.version);
+        wanted.push(part.ok_or_else(lacks)?);
+    }
+    Ok(wanted)
+}
+
+fn series_with_headers(packages: &[Package]) -> Vec<String> {
+    let is_headers = |package: &&Package| package.name.starts_with("linux-headers-") && !package.depends.is_empty();
+    let mut all: Vec<_> =
+        packages.iter().filter(is_headers).filter_map(|each| version::series(&each.version)).collect();
+    all.sort();
+    all.dedup();
+    all.into_iter().map(|(major, minor)| format!("{major}.{minor}")).collect()
+}
+
+/// The Makefile of the flavour says where the package would be installed. From now on it goes by its own place.
+fn relocate(root: &Path) -> Result<(), Error> {
+    let makefile = kbuild::tree(root)?.join("Makefile");
+    let text = fs::read_to_string(&makefile).map_err(Error::io(&makefile))?;
+    fs::write(&makefile, text.replace("/usr/src/", "$(CURDIR)/../")).map_err(Error::io(&makefile))
 }
 
 impl Package {
@@ -230,6 +330,56 @@ mod tests {
     #[test]
     fn a_kernel_whose_image_is_gone_is_passed_over() {
         assert_eq!(chosen("7.3").unwrap(), "linux-image-7.3-cloud-amd64 7.3~rc7-1");
+    }
+
+    fn headers_of(release: &str, version: Option<&str>) -> Result<Vec<String>, String> {
+        let depends = |common: &str, kbuild: &str, version: &str| {
+            vec![
+                (common.to_owned(), version.to_owned()),
+                ("linux-image-6.1.0-50-cloud-amd64".to_owned(), version.to_owned()),
+                (kbuild.to_owned(), String::new()),
+            ]
+        };
+        let headers = |release: &str, version: &str, common: &str, kbuild: &str| Package {
+            depends: depends(common, kbuild, version),
+            ..package(&format!("linux-headers-{release}-cloud-amd64"), version, &[])
+        };
+        let archive = [
+            headers("6.1.0-50", "6.1.176-1", "linux-headers-6.1.0-50-common", "linux-kbuild-6.1"),
+            package("linux-headers-6.1.0-50-common", "6.1.176-1", &[]),
+            package("linux-kbuild-6.1", "6.1.170-1", &[]),
+            package("linux-kbuild-6.1", "6.1.192-2", &[]),
+            headers("7.2.1", "7.2.1-1~bpo13+1", "linux-headers-7.2.1-common", "linux-kbuild-7.2.1"),
+            headers("7.2.1", "7.2.1-1", "linux-headers-7.2.1-common", "linux-kbuild-7.2.1"),
+            package("linux-headers-7.2.1-common", "7.2.1-1", &[]),
+            package("linux-kbuild-7.2.1", "7.2.1-1", &[]),
+            headers("7.3.1", "7.3.1-1", "linux-headers-7.3.1-common", "linux-kbuild-7.3.1"),
+        ];
+        let found = choose_headers(&archive, &format!("{release}-cloud-amd64"), version)?;
+        Ok(found.iter().map(|package| format!("{} {}", package.name, package.version)).collect())
+    }
+
+    #[test]
+    fn headers_come_in_three_packages() {
+        let all = [
+            "linux-headers-7.2.1-cloud-amd64 7.2.1-1",
+            "linux-headers-7.2.1-common 7.2.1-1",
+            "linux-kbuild-7.2.1 7.2.1-1",
+        ];
+        assert_eq!(headers_of("7.2.1", None).unwrap(), all, "the newest");
+        assert_eq!(headers_of("7.2.1", Some("7.2.1-1")).unwrap(), all);
+        let all = headers_of("6.1.0-50", Some("6.1.176-1")).unwrap();
+        assert_eq!(all[2], "linux-kbuild-6.1 6.1.192-2", "kbuild of the series, the newest");
+    }
+
+    #[test]
+    fn headers_that_are_gone_are_told() {
+        let why = headers_of("6.16.1", Some("6.16.1-1")).unwrap_err();
+        assert!(why.contains("no linux-headers-6.16.1-cloud-amd64 6.16.1-1"), "{why}");
+        assert!(why.ends_with("headers of 6.1, 7.2, 7.3"), "{why}");
+        assert!(headers_of("6.1.0-50", Some("6.1.177-1")).is_err(), "another version has another layout");
+        let why = headers_of("7.3.1", None).unwrap_err();
+        assert!(why.contains("lacks the linux-headers-*"), "{why}");
     }
 
     #[test]

@@ -53,6 +53,30 @@ pub enum Error {
         /// The last lines of what it said.
         said: String,
     },
+    /// There is nothing to build modules with for this kernel.
+    #[error("no headers of {release} to build a module with: {why}")]
+    NoHeaders {
+        /// Of the kernel.
+        release: String,
+        /// What was looked for, what was found, what to do.
+        why: String,
+    },
+    /// A program that building needs is not here.
+    #[error("building a module needs {program}, which is not on this machine; on Debian: apt-get install {package}")]
+    NoTool {
+        /// The program that was looked for.
+        program: &'static str,
+        /// Where it comes from.
+        package: &'static str,
+    },
+    /// The build came to nothing.
+    #[error("the module for {release} could not be built: {said}")]
+    BuildFailed {
+        /// Of the kernel.
+        release: String,
+        /// What make said.
+        said: String,
+    },
     /// A package, or a file in it, is not what it has to be.
     #[error("{}: {why}", path.display())]
     Broken {

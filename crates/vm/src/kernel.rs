@@ -97,7 +97,7 @@ fn in_folder(handle: &str, folder: &Path) -> Result<Kernel, Error> {
 }
 
 /// Where a kernel's sources are, or where `make O=` puts what it makes of them.
-fn is_tree(folder: &Path) -> bool {
+pub(crate) fn is_tree(folder: &Path) -> bool {
     folder.join("arch/x86").is_dir() && (folder.join("Kbuild").is_file() || folder.join(".config").is_file())
 }
 

@@ -42,6 +42,8 @@ pub enum Command {
     /// Run checks on other kernels, each in a VM
     #[command(after_help = VM_EXAMPLES)]
     Vm(VmArgs),
+    /// Build the helper module, which gives every kind of pin and the truth about pages
+    Kmod(KmodArgs),
     /// Judge saved traces again, without touching the kernel
     #[command(after_help = "Examples:\n  cowcheck run --save-trace traces\n  cowcheck judge traces/*.json")]
     Judge(JudgeArgs),
@@ -79,6 +81,15 @@ Examples:
 
 Needs qemu-system-x86_64, no root. COWCHECK_QEMU names another QEMU. Packages are kept in
 $COWCHECK_CACHE or ~/.cache/cowcheck.";
+
+const KMOD_EXAMPLES: &str = "\
+Examples:
+  cowcheck kmod build                      for the kernel that runs
+  cowcheck kmod build debian:6.12          with Debian's packages of headers, which are downloaded
+  cowcheck kmod build ~/linux              with a kernel's own build tree
+
+Needs make and gcc, no root. It is kept in $COWCHECK_CACHE or ~/.cache/cowcheck, and built again only when
+the kernel or the module is another.";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -333,6 +344,26 @@ pub struct VmArgs {
     pub program: Vec<String>,
 }
 
+/// `kmod`
+#[derive(Debug, clap::Args)]
+pub struct KmodArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: KmodCommand,
+}
+
+/// What to do with the helper module.
+#[derive(Debug, Subcommand)]
+pub enum KmodCommand {
+    /// Build it for a kernel, and say how to load it
+    #[command(after_help = KMOD_EXAMPLES)]
+    Build {
+        /// The kernel, as `vm` takes it [default: the one that runs]
+        #[arg(value_name = "KERNEL")]
+        kernel: Option<String>,
+    },
+}
+
 /// The virtual machines.
 #[derive(Debug, clap::Args)]
 pub struct MachineArgs {
@@ -355,6 +386,9 @@ pub struct MachineArgs {
     /// Print the QEMU commands and run nothing; needs --keep, for the files
     #[arg(long, requires = "keep")]
     pub dry_run: bool,
+    /// Do not build and load the helper module: without it some pins and the marks of pages are out of reach
+    #[arg(long)]
+    pub no_helper: bool,
     /// A prompt on the guest's console, instead of checks
     #[arg(long)]
     pub shell: bool,

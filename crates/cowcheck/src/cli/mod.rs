@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod exit;
 pub mod files;
 pub mod judge;
+pub mod kmod;
 pub mod list;
 pub mod matrix;
 pub mod outputs;
@@ -36,6 +37,7 @@ pub fn main() -> Code {
         Command::Replay(args) => replay::main(args),
         Command::Show(args) => show::main(&args),
         Command::Vm(args) => vm::main(&args),
+        Command::Kmod(args) => kmod::main(&args),
         Command::Judge(args) => judge::main(&args),
         Command::Compare(args) => compare::main(&args),
         Command::Matrix(args) => matrix::main(&args),

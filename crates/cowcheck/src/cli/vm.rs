@@ -94,7 +94,7 @@ struct Named {
 fn find(args: &VmArgs, cache: &Cache) -> (Vec<Named>, bool) {
     let (mut kernels, mut missing): (Vec<Named>, bool) = (Vec::new(), false);
     for handle in &args.kernels {
-        match subject::find(handle, cache, &mut |text| eprintln!("{handle}: {text}")) {
+        match subject::find(handle, cache, !args.machine.no_helper, &mut |text| eprintln!("{handle}: {text}")) {
             Ok(subject) => {
                 let name = name(&subject, &kernels);
                 kernels.push(Named { name, subject });

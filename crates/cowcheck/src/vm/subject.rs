@@ -1,25 +1,36 @@
-//! A kernel as it is booted: its file as QEMU takes it fastest, and the modules that a guest needs.
+//! A kernel as it is booted: its file as QEMU takes it fastest, and the modules that a guest needs, the helper among
+//! them.
+
+use std::fs;
 
 use cowcheck_vm::boot::bootable;
 use cowcheck_vm::kernel::{self, Kernel};
+use cowcheck_vm::module::Target;
 use cowcheck_vm::modules::{Module, modules};
 use cowcheck_vm::{Cache, Error};
 
 use super::session::Subject;
 use crate::guest::init;
+use crate::kmod;
 
 /// RAM disks that can be swapped to, the best first. `brd` depends on nothing; `zram` wants a compressor.
 const BRD: &str = "brd";
 const ZRAM: [&str; 5] = ["lzo_rle", "lzo", "lz4", "zstd", "zram"];
 
-/// Finds the kernel and makes it ready. `say` is told what takes time, and what is not as it was asked for.
-pub fn find(handle: &str, cache: &Cache, say: &mut dyn FnMut(&str)) -> Result<Subject, Error> {
+/// Finds the kernel and makes it ready, with the helper module if that is wanted and can be had. `say` is told what takes time, and what is not as it was asked for.
+pub fn find(handle: &str, cache: &Cache, helper: bool, say: &mut dyn FnMut(&str)) -> Result<Subject, Error> {
     let kernel = kernel::find(handle, cache, say)?;
     let bootable = bootable(&kernel, cache)?;
     if let Some(why) = bootable.why_not {
         say(&format!("the guest unpacks its kernel itself, which takes longer: {why}"));
     }
-    let modules = for_swap(&kernel)?;
+    let mut modules = for_swap(&kernel)?;
+    if helper {
+        match load_helper(&kernel, cache, say) {
+            Ok(data) => modules.push((kmod::NAME.to_owned(), String::new(), data)),
+            Err(error) => say(&format!("going on without the helper module: {error}")),
+        }
+    }
     Ok(Subject {
         handle: kernel.handle,
         package: kernel.package,
@@ -27,6 +38,11 @@ pub fn find(handle: &str, cache: &Cache, say: &mut dyn FnMut(&str)) -> Result<Su
         file: bootable.file,
         modules,
     })
+}
+
+fn load_helper(kernel: &Kernel, cache: &Cache, say: &mut dyn FnMut(&str)) -> Result<Vec<u8>, Error> {
+    let file = kmod::build(&Target::of(kernel), cache, say)?;
+    fs::read(&file).map_err(|source| Error::Io { path: file, source })
 }
 
 /// Name, parameters and data of each. What is built in needs none, and without any of them the guest says what

@@ -202,3 +202,66 @@ fn a_dry_run_prints_a_command_and_leaves_its_files() {
     assert!(bytes.starts_with(b"070701"));
     assert!(initramfs.starts_with(keep.canonicalize().unwrap().to_str().unwrap()));
 }
+
+#[test]
+fn without_headers_it_goes_on_without_the_helper_module() {
+    let directory = TempDir::new().unwrap();
+    let keep = directory.path().join("keep");
+    let err = |more: &[&str]| {
+        let args = [&["--dry-run", "--keep", keep.to_str().unwrap()], more].concat();
+        vm(&directory, "good", &args).output().code(0).err
+    };
+    let told = err(&[]);
+    assert!(told.contains("going on without the helper module: no headers of 6.99.0-fake"), "{told}");
+    assert_eq!(err(&["--no-helper"]), "");
+}
+
+/// A build tree that is no more than this test needs.
+fn tree(directory: &Path) -> String {
+    let tree = directory.join("tree");
+    std::fs::create_dir_all(tree.join("arch/x86")).unwrap();
+    std::fs::rename(kernel(directory), tree.join("vmlinux")).unwrap();
+    std::fs::write(tree.join(".config"), "CONFIG_MODULES=y\n").unwrap();
+    std::fs::write(tree.join("Makefile"), "modules:\n\tcat $(M)/device.c > $(M)/cowcheck.ko\n").unwrap();
+    tree.display().to_string()
+}
+
+#[test]
+fn the_helper_module_is_built_once_and_goes_into_the_guest() {
+    let directory = TempDir::new().unwrap();
+    let tree = tree(directory.path());
+    let kmod = || Cowcheck::new(["kmod", "build", &tree]).env("COWCHECK_CACHE", directory.path()).output();
+    let first = kmod();
+    if first.err.contains("building a module needs") {
+        // No compiler, and it was told.
+        first.code(3);
+        return;
+    }
+    let first = first.code(0);
+    let file = first.out.lines().next().unwrap();
+    assert!(first.out.contains(&format!("for 6.99.0-fake; to load it: sudo insmod {file}")), "{}", first.out);
+    assert!(std::fs::read_to_string(file).unwrap().contains("module_init"));
+    assert!(first.err.contains("building the module"), "{}", first.err);
+    let second = kmod().code(0);
+    assert_eq!((second.out, second.err.as_str()), (first.out, ""), "it was there");
+
+    let keep = directory.path().join("keep");
+    Cowcheck::new(["vm", &tree, "--accel", "tcg", "--dry-run", "--keep", keep.to_str().unwrap()])
+        .env("COWCHECK_CACHE", directory.path())
+        .output()
+        .code(0);
+    let guest = std::fs::read_dir(&keep).unwrap().next().unwrap().unwrap().path();
+    let initramfs = std::fs::read(guest.join("initramfs.cpio")).unwrap();
+    let name = b"cowcheck/modules/00-cowcheck.ko";
+    assert!(initramfs.windows(name.len()).any(|bytes| bytes == name));
+}
+
+#[test]
+fn headers_that_are_nowhere_are_told_with_what_to_do() {
+    let directory = TempDir::new().unwrap();
+    let build =
+        |handle: &str| Cowcheck::new(["kmod", "build", handle]).env("COWCHECK_CACHE", directory.path()).output();
+    let told = build(&kernel(directory.path())).code(3).err;
+    assert!(told.contains("no headers of 6.99.0-fake") && told.contains("give its build tree"), "{told}");
+    assert!(build("/no/such/bzImage").code(2).err.contains("there is no such file"));
+}
