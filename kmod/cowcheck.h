@@ -76,6 +76,9 @@ struct cowcheck_io {
 #define COWCHECK_GUARD		(1ULL << 19)	/* a guard region's marker (Linux 6.13) */
 #define COWCHECK_MARKS_KNOWN	(1ULL << 20)	/* this kernel has PG_anon_exclusive (Linux 5.19) */
 
+/* A swap entry has the number of the swap area from this bit on. */
+#define COWCHECK_SWAP_AREA	56
+
 /*
  * `count` neighbouring pages that are alike: what differs between two of them is
  * only that pfn, index and swap offset count up. So a run of present pages never
@@ -85,7 +88,7 @@ struct cowcheck_run {
 	__u64 addr;
 	__u64 flags;
 	__u64 pfn;		/* of the first; 0 where nothing is present */
-	__u64 swap;		/* of the first: the swap offset; 0 otherwise */
+	__u64 swap;		/* of the first: area << COWCHECK_SWAP_AREA | offset; 0 otherwise */
 	__u32 count;
 	__u32 order;		/* of the folio */
 	__u32 index;		/* the first page's place in the folio */

@@ -35,12 +35,11 @@ struct look {
 	struct cowcheck_run *runs;
 	unsigned int filled;
 	/* Of the last run. */
-	unsigned int swap_type;
 	struct cowcheck_counted counted;
 };
 
 /* Whether `run` carries on the last run. */
-static bool is_alike(const struct look *look, const struct cowcheck_run *run, unsigned int swap_type)
+static bool is_alike(const struct look *look, const struct cowcheck_run *run)
 {
 	const struct cowcheck_run *last = &look->runs[look->filled - 1];
 	u64 ahead = last->count;
@@ -58,21 +57,20 @@ static bool is_alike(const struct look *look, const struct cowcheck_run *run, un
 		return run->pfn == last->pfn + ahead && run->index == last->index + (is_page ? ahead : 0);
 	}
 	if (run->flags & COWCHECK_SWAPPED)
-		return run->swap == last->swap + ahead && swap_type == look->swap_type;
+		return run->swap == last->swap + ahead;
 	return true;
 }
 
 /* Puts a run at the end, where `at` is; false where there is no room. */
-static bool append(struct look *look, struct cowcheck_run *run, unsigned int swap_type)
+static bool append(struct look *look, struct cowcheck_run *run)
 {
 	run->addr = look->at;
-	if (look->filled && is_alike(look, run, swap_type)) {
+	if (look->filled && is_alike(look, run)) {
 		look->runs[look->filled - 1].count += run->count;
 	} else {
 		if (look->filled == ROOM)
 			return false;
 		look->runs[look->filled++] = *run;
-		look->swap_type = swap_type;
 	}
 	look->at += (unsigned long)run->count * PAGE_SIZE;
 	return true;
@@ -89,7 +87,7 @@ static bool append_hole(struct look *look, struct vm_area_struct *vma, unsigned 
 			run.flags |= COWCHECK_MARKS_KNOWN;
 		if (vma && is_vm_hugetlb_page(vma))
 			run.flags |= COWCHECK_HUGETLB;
-		if (!append(look, &run, 0))
+		if (!append(look, &run))
 			return false;
 	}
 	return true;
@@ -111,7 +109,7 @@ static bool append_entry(struct look *look, struct vm_area_struct *vma, const st
 			/* One folio as a whole: its tails are alike, and there can be 262143 of them. */
 			run.count = (stop - look->at) / PAGE_SIZE;
 		}
-		if (!append(look, &run, entry->swap_type))
+		if (!append(look, &run))
 			return false;
 	}
 	return true;

@@ -11,8 +11,7 @@ static void not_present(struct cowcheck_entry *entry, struct vm_area_struct *vma
 {
 	if (cowcheck_entry_is_swap(swap)) {
 		entry->flags |= COWCHECK_SWAPPED;
-		entry->swap = swp_offset(swap);
-		entry->swap_type = swp_type(swap);
+		entry->swap = (u64)swp_type(swap) << COWCHECK_SWAP_AREA | swp_offset(swap);
 	} else if (cowcheck_entry_is_migration(swap)) {
 		entry->flags |= COWCHECK_MIGRATING;
 		/* A shared mapping's writable entry says the same of a page that has no mark. */

@@ -15,8 +15,7 @@
 struct cowcheck_entry {
 	u64 flags;
 	unsigned long pfn;
-	unsigned long swap;
-	unsigned int swap_type;
+	u64 swap;
 	/* Whether there is a page struct to be read. */
 	bool is_page;
 };

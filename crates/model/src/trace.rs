@@ -152,8 +152,8 @@ pub struct Observed {
     /// there is none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub pfn: u64,
-    /// Where the first is in the swap area, counting up along the run. Known with the helper module only, and where there
-    /// is one area.
+    /// The first one's swap entry, counting up along the run: the number of the swap area from bit 56 on, the place in it
+    /// below. Known with the helper module only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swap: Option<u64>,
     /// The first page's place in its folio, counting up along the run and from 0 in the next folio; 0 where the folio is

@@ -24,8 +24,6 @@ pub struct Place {
 pub struct Look {
     helper: Helper,
     page_size: usize,
-    /// A place in the swap area is a place in any: there is one area.
-    one_swap: bool,
     /// Tell a lie, to see that it is found out.
     lies: bool,
 }
@@ -34,9 +32,7 @@ impl Look {
     /// Opens the device.
     pub fn open(device: &str, page_size: usize, fault: Option<Fault>) -> io::Result<Look> {
         let helper = Helper::open(device)?;
-        // A line of titles, and one for each area.
-        let one_swap = std::fs::read_to_string("/proc/swaps").is_ok_and(|text| text.lines().count() <= 2);
-        Ok(Look { helper, page_size, one_swap, lies: fault == Some(Fault::FalseMark) })
+        Ok(Look { helper, page_size, lies: fault == Some(Fault::FalseMark) })
     }
 
     /// The states of the pages of one actor, the process `pid` (0: this one), as few runs as possible.
@@ -55,9 +51,6 @@ impl Look {
             })?;
             let rest = Run { first: next, count: place.pages.end() - next };
             push(&mut found, observed(actor, rest, &helper::Run::default()));
-        }
-        if !self.one_swap {
-            found.iter_mut().for_each(|seen| seen.swap = None);
         }
         if self.lies {
             found.iter_mut().filter_map(|seen| seen.state.exclusive.as_mut()).for_each(|mark| *mark = true);
