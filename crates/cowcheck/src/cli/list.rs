@@ -25,7 +25,8 @@ struct Line<'a> {
 
 /// Lists the checks.
 pub fn main(args: &ListArgs) -> anyhow::Result<Code> {
-    let checks = select(suite::catalogue(&Sizes::of(&look(&Roots::default()))), &args.selection).map_err(Usage::from)?;
+    let checks =
+        select(suite::catalogue(&Sizes::of(&look(&Roots::default()))), &args.selection).map_err(Usage::from)?;
     let mut out = BufWriter::new(std::io::stdout().lock());
     for check in &checks {
         match args.format {

@@ -24,7 +24,7 @@ use super::turns::Turns;
 /// How often a refusal that may pass is tried again, and how long is waited in between: 0.3 s in all.
 const TRIES: u32 = 60;
 const PAUSE: Duration = Duration::from_millis(5);
-/// The same where the refusal is most likely due to a pin of this very actor, which stays.
+/// The same where the refusal is most likely due to a pin of the family's, which stays.
 const TRIES_UNDER_PIN: u32 = 4;
 
 /// EAGAIN, EBUSY, ENOMEM: what MADV_COLLAPSE returns where another try may succeed (madvise(2)).
@@ -432,7 +432,9 @@ impl Member<'_> {
 
     /// How often what a pin would forbid is tried.
     fn tries(&self) -> u32 {
-        if self.held.is_empty() { TRIES } else { TRIES_UNDER_PIN }
+        let before = self.plan.scenario.steps.iter().take(self.turns.turn() - 1);
+        let is_pinned = before.into_iter().any(|step| matches!(step.op, Op::Pin(..)));
+        if is_pinned { TRIES_UNDER_PIN } else { TRIES }
     }
 
     /// MADV_COLLAPSE, again while the refusal may pass.
