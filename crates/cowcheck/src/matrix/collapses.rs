@@ -74,7 +74,7 @@ mod tests {
         ];
         assert_eq!(rows(&matrix), expected);
         let text = super::super::text::text(&matrix, false);
-        assert!(text.contains("none copied         1       .\n     in place       .       1\n"), "{text}");
+        assert!(text.contains("none copied          1       .\n     in place        .       1\n"), "{text}");
         assert!(super::super::html::html(&matrix).contains("What collapses did"));
     }
 }
