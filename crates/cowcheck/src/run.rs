@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use cowcheck_model::checker::judge;
+use cowcheck_model::collapse::collapses;
 use cowcheck_model::explain::explain;
 use cowcheck_model::trace::{StepResult, Trace};
 use cowcheck_model::verdict::{Kind, Verdict};
@@ -119,7 +120,15 @@ pub fn run(
         match &entry.unmet {
             Some((reason, remedy)) => {
                 let verdict = Verdict::Skip { reason: reason.clone(), remedy: remedy.clone() };
-                teller.outcome(Outcome { index, verdict, micros: 0, notes: vec![], explanation: None, trace: None });
+                teller.outcome(Outcome {
+                    index,
+                    verdict,
+                    micros: 0,
+                    notes: vec![],
+                    collapses: vec![],
+                    explanation: None,
+                    trace: None,
+                });
             }
             None => jobs.push(job(index, entry, options)),
         }
@@ -202,7 +211,15 @@ impl Teller<'_> {
                     Err(Lost::Silent(reason)) => Verdict::Timeout { reason },
                     Ok(_) => Verdict::Crash { reason: "the worker gave no trace".to_owned() },
                 };
-                self.outcome(Outcome { index, verdict, micros: 0, notes: vec![], explanation: None, trace: None });
+                self.outcome(Outcome {
+                    index,
+                    verdict,
+                    micros: 0,
+                    notes: vec![],
+                    collapses: vec![],
+                    explanation: None,
+                    trace: None,
+                });
                 return;
             }
         };
@@ -243,10 +260,15 @@ pub fn outcome(index: usize, id: &str, trace: Trace, known: &Known) -> Outcome {
             told.then(|| format!("step {number}, `{step}`, took {} tries", record.tries))
         })
         .collect();
+    let collapses = collapses(&trace);
+    for collapse in &collapses {
+        let step = trace.scenario.step(collapse.step).map(|step| format!(", `{step}`")).unwrap_or_default();
+        notes.push(format!("step {}{step}: {}", collapse.step, collapse.how));
+    }
     if left_out > 0 {
         notes.push(format!("the page states after {left_out} steps were left out of the trace: there was no room"));
     }
-    Outcome { index, verdict, micros: trace.micros, notes, explanation, trace: Some(trace) }
+    Outcome { index, verdict, micros: trace.micros, notes, collapses, explanation, trace: Some(trace) }
 }
 
 /// The file name of a check's trace.

@@ -3,6 +3,7 @@
 
 use std::io::{self, Write};
 
+use cowcheck_model::collapse::Collapse;
 use cowcheck_model::trace::Trace;
 use cowcheck_model::verdict::Verdict;
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,9 @@ pub enum Said {
         /// Remarks.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         notes: Vec<String>,
+        /// What its collapses did.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        collapses: Vec<Collapse>,
         /// The failure told step by step.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         explanation: Option<String>,
@@ -123,11 +127,12 @@ impl<W: Write> Sink for Wire<W> {
             },
             Event::Note(text) => Said::Note(text.to_owned()),
             Event::Begin(index) => Said::Begin(index),
-            Event::Outcome(Outcome { index, verdict, micros, notes, explanation, trace }) => Said::Outcome {
+            Event::Outcome(Outcome { index, verdict, micros, notes, collapses, explanation, trace }) => Said::Outcome {
                 index: *index,
                 verdict: verdict.clone(),
                 micros: *micros,
                 notes: notes.clone(),
+                collapses: collapses.clone(),
                 explanation: explanation.clone(),
                 trace: trace.as_ref().filter(|_| self.traces).map(|trace| Box::new(trace.clone())),
             },

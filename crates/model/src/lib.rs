@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod checker;
+pub mod collapse;
 pub mod contract;
 pub mod errno;
 pub mod explain;

@@ -350,16 +350,16 @@ mod run_text {
     }
 }
 
-mod actor_text {
+pub(crate) mod actor_text {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     use crate::step::Actor;
 
-    pub(super) fn serialize<S: Serializer>(actor: &Actor, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(actor: &Actor, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(actor)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Actor, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Actor, D::Error> {
         let text = String::deserialize(deserializer)?;
         let mut letters = text.chars();
         match (letters.next().and_then(Actor::from_letter), letters.next()) {

@@ -27,10 +27,14 @@ pub fn fork() -> io::Result<Fork> {
     }
 }
 
-/// Is there one thread? One that was joined is still told of for a moment.
+/// Is there one thread? One that was joined is still told of for a moment. Workers of io_uring run in the kernel only
+/// and hold no lock of ours.
 fn one_thread() -> bool {
+    let is_ours = |task: &std::fs::DirEntry| {
+        std::fs::read_to_string(task.path().join("comm")).is_ok_and(|name| !name.starts_with("iou-"))
+    };
     (0..100).any(|_| {
-        let one = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count) == 1;
+        let one = std::fs::read_dir("/proc/self/task").map_or(1, |all| all.flatten().filter(is_ours).count()) == 1;
         if !one {
             std::thread::sleep(Duration::from_millis(1));
         }

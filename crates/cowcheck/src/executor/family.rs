@@ -24,6 +24,8 @@ use super::turns::Turns;
 /// How often a refusal that may pass is tried again, and how long is waited in between: 0.3 s in all.
 const TRIES: u32 = 60;
 const PAUSE: Duration = Duration::from_millis(5);
+/// The same where the refusal is most likely due to a pin of the family's, which stays.
+const TRIES_UNDER_PIN: u32 = 4;
 
 /// EAGAIN, EBUSY, ENOMEM: what MADV_COLLAPSE returns where another try may succeed (madvise(2)).
 const PASSING: [i32; 3] = [11, 16, 12];
@@ -428,12 +430,19 @@ impl Member<'_> {
         sight.seen
     }
 
+    /// How often what a pin would forbid is tried.
+    fn tries(&self) -> u32 {
+        let before = self.plan.scenario.steps.iter().take(self.turns.turn() - 1);
+        let is_pinned = before.into_iter().any(|step| matches!(step.op, Op::Pin(..)));
+        if is_pinned { TRIES_UNDER_PIN } else { TRIES }
+    }
+
     /// MADV_COLLAPSE, again while the refusal may pass.
     fn collapse(&self, runs: &[Run], tries: &mut u32) -> StepResult {
         loop {
             let result = self.parts(runs, |area, offset, len| area.advise(offset, len, Advice::Collapse));
             match result {
-                StepResult::Errno(errno) if PASSING.contains(&errno) && *tries < TRIES => {
+                StepResult::Errno(errno) if PASSING.contains(&errno) && *tries < self.tries() => {
                     *tries += 1;
                     std::thread::sleep(PAUSE);
                 }
@@ -450,7 +459,7 @@ impl Member<'_> {
             let out = self
                 .states(runs)
                 .is_ok_and(|states| page_state::unmet(State::Swapped, memory, self.plan.page_size, &states).is_none());
-            if out || *tries >= TRIES || !matches!(result, StepResult::Ok) {
+            if out || *tries >= self.tries() || !matches!(result, StepResult::Ok) {
                 return result;
             }
             *tries += 1;

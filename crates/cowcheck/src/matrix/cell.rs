@@ -17,6 +17,8 @@ pub struct Cell {
     pub sentences: Vec<String>,
     /// The failure told step by step.
     pub explanation: Option<Arc<str>>,
+    /// What its first collapse did, in words; of repeats, the one that counts.
+    pub collapse: Option<String>,
     /// Wall time in microseconds.
     pub micros: u64,
     /// How many repeats there were.
@@ -34,6 +36,7 @@ impl Cell {
             remedy: String::new(),
             sentences: Vec::new(),
             explanation: None,
+            collapse: None,
             micros: 0,
             runs: 1,
             alike: 1,

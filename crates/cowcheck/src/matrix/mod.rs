@@ -6,6 +6,7 @@
 
 mod cell;
 mod change;
+mod collapses;
 mod html;
 mod json;
 mod kernel;

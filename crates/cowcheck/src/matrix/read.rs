@@ -58,6 +58,24 @@ struct Check {
     #[serde(default)]
     micros: u64,
     explanation: Option<String>,
+    #[serde(default)]
+    collapses: Vec<Collapse>,
+}
+
+/// Looser than [`cowcheck_model::collapse::Collapse`]: a later version may know more words.
+#[derive(Deserialize)]
+struct Collapse {
+    how: String,
+    errno: Option<String>,
+}
+
+impl Collapse {
+    fn words(&self) -> String {
+        match (self.how.as_str(), &self.errno) {
+            ("refused", Some(errno)) => clean(errno),
+            (how, _) => clean(how).replace('-', " "),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -182,6 +200,7 @@ impl Reader {
             remedy: check.remedy.as_deref().map(clean).unwrap_or_default(),
             sentences,
             explanation: check.explanation.as_deref().and_then(|text| self.explanation(text)),
+            collapse: check.collapses.first().map(Collapse::words),
             micros: check.micros,
             ..Cell::new(verdict)
         };

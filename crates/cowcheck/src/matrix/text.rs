@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 use cowcheck_model::verdict::Kind;
 
 use super::change::{Change, Trend};
+use super::collapses;
 use super::kernel::{Kernel, State};
 use super::sheet::{Check, Matrix, kernels};
 use crate::report::summary::checks;
@@ -43,6 +44,7 @@ pub fn text(matrix: &Matrix, color: bool) -> String {
     text.line("");
     matrix.kernels.iter().for_each(|kernel| text.kernel(kernel));
     text.tables(matrix);
+    text.collapses(matrix);
     text.changes(matrix);
     text.untested(matrix);
     let kind = match () {
@@ -152,6 +154,32 @@ impl Text {
             }
             self.line(&line);
             head = " ".repeat(head.chars().count());
+        }
+    }
+
+    /// What collapses did, by the pattern of sharing: a line for each word.
+    fn collapses(&mut self, matrix: &Matrix) {
+        let rows = collapses::rows(matrix);
+        let width = |texts: &mut dyn Iterator<Item = &str>| texts.map(|text| text.chars().count()).max().unwrap_or(0);
+        let name = width(&mut rows.iter().map(|row| row.pattern));
+        let how = width(&mut rows.iter().map(|row| row.how));
+        for part in parts(matrix, WIDTH.saturating_sub(name + how + 2)).iter().filter(|_| !rows.is_empty()) {
+            let mut head = format!("\n{:1$}", "collapses", name + how + 2);
+            for (kernel, width) in part {
+                let _ = write!(head, "{:>width$}", matrix.kernels[*kernel].label);
+            }
+            self.line(&head);
+            let mut last = "";
+            for row in &rows {
+                let pattern = if row.pattern == last { "" } else { row.pattern };
+                last = row.pattern;
+                let mut line = format!("{pattern:<name$} {:<how$} ", row.how);
+                for (kernel, width) in part {
+                    let shown = if row.counts[*kernel] == 0 { ".".to_owned() } else { row.counts[*kernel].to_string() };
+                    let _ = write!(line, "{shown:>width$}");
+                }
+                self.line(&line);
+            }
         }
     }
 

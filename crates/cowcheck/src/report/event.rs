@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use cowcheck_model::collapse::Collapse;
 use cowcheck_model::trace::Trace;
 use cowcheck_model::verdict::{Kind, Verdict};
 use serde::Serialize;
@@ -75,6 +76,8 @@ pub struct Outcome {
     pub micros: u64,
     /// Remarks, as in "collapse took 3 tries".
     pub notes: Vec<String>,
+    /// What its collapses did.
+    pub collapses: Vec<Collapse>,
     /// For anything but a pass or a skip: the failure told step by step, with the `.cow` text.
     pub explanation: Option<String>,
     /// The trace, where the check ran.

@@ -4,6 +4,7 @@
 
 use std::io::{self, Write};
 
+use cowcheck_model::collapse::Collapse;
 use cowcheck_model::verdict::Verdict;
 use serde::Serialize;
 
@@ -55,6 +56,8 @@ enum Line<'a> {
         verdict: &'a Verdict,
         micros: u64,
         notes: &'a [String],
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        collapses: &'a [Collapse],
         #[serde(skip_serializing_if = "Option::is_none")]
         explanation: Option<&'a str>,
     },
@@ -129,6 +132,7 @@ impl<W: Write> Sink for Json<W> {
                     verdict: &outcome.verdict,
                     micros: outcome.micros,
                     notes: &outcome.notes,
+                    collapses: &outcome.collapses,
                     explanation: outcome.explanation.as_deref(),
                 })
             }

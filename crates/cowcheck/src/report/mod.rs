@@ -2,6 +2,7 @@
 //!
 //! `docs/results.md` says what each format holds and what a reader may rely on.
 
+pub mod collapses;
 pub mod event;
 pub mod fan;
 pub mod json;

@@ -55,7 +55,7 @@ fn violation(sentence: &str) -> Violation {
 }
 
 pub(crate) fn outcome(index: usize, verdict: Verdict) -> Outcome {
-    Outcome { index, verdict, micros: 1500, notes: vec![], explanation: None, trace: None }
+    Outcome { index, verdict, micros: 1500, notes: vec![], collapses: vec![], explanation: None, trace: None }
 }
 
 pub(crate) fn fail() -> Verdict {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use cowcheck_model::verdict::{Kind, Verdict};
 
+use super::collapses::Collapses;
 use super::event::{Counts, Outcome, Planned};
 use super::name::{line, with_repeat};
 
@@ -16,6 +17,7 @@ pub struct Summary {
     skipped: BTreeMap<String, BTreeMap<String, usize>>,
     inconclusive: BTreeMap<String, usize>,
     bugs: BTreeMap<String, usize>,
+    collapses: Collapses,
 }
 
 /// A check that failed, or ended without an answer.
@@ -51,6 +53,7 @@ impl Summary {
         let kind = outcome.verdict.kind();
         let reason = line(&outcome.verdict.reason());
         self.counts.add(kind);
+        self.collapses.add(outcome.index, planned, &outcome.collapses);
         match &outcome.verdict {
             Verdict::Pass => {}
             Verdict::Fail { .. } | Verdict::Timeout { .. } | Verdict::Crash { .. } => {
@@ -112,6 +115,11 @@ impl Summary {
     /// The known bugs that were seen and in how many checks, most first.
     pub fn bugs(&self) -> Vec<(String, usize)> {
         most_first(&self.bugs)
+    }
+
+    /// What the collapses did, as lines of a table.
+    pub fn collapses(&self) -> Vec<String> {
+        self.collapses.lines()
     }
 
     /// The answer in one sentence.

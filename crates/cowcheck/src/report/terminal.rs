@@ -196,6 +196,7 @@ impl<W: Write> Terminal<W> {
             format!("{style}{} skipped{style:#}: {}; {cure}", skipped.count, reasons(&skipped.reasons))
         });
         list(&mut text, skipped.collect());
+        list(&mut text, summary.collapses());
         let verdict = match summary {
             _ if !summary.broken().is_empty() => Kind::Fail,
             _ if summary.ran() == 0 => Kind::Inconclusive,

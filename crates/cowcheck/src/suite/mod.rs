@@ -1,8 +1,10 @@
 //! The catalogue: every named check, as data.
 //!
-//! A check is a scenario with a stable id. [`cow`] holds the cells of the kernel's own cow.c.
+//! A check is a scenario with a stable id. [`cow`] holds the cells of the kernel's own cow.c, [`collapse`] what a
+//! collapse could get wrong.
 
 pub mod check;
+pub mod collapse;
 pub mod cow;
 pub mod glob;
 pub mod select;
@@ -50,5 +52,7 @@ impl Sizes {
 
 /// Every check, in catalogue order.
 pub fn catalogue(sizes: &Sizes) -> Vec<Check> {
-    cow::checks(sizes)
+    let mut all = cow::checks(sizes);
+    all.extend(collapse::checks(sizes));
+    all
 }

@@ -330,12 +330,12 @@ impl Session<'_, '_, '_> {
                 stay.running.insert(index);
                 self.means.sink.event(Event::Begin(index))?;
             }
-            Said::Outcome { index, verdict, micros, notes, explanation, trace }
+            Said::Outcome { index, verdict, micros, notes, collapses, explanation, trace }
                 if index < self.plan.len() && !self.done.contains(&index) =>
             {
                 stay.running.remove(&index);
                 let trace = trace.map(|trace| *trace);
-                let outcome = Outcome { index, verdict, micros, notes, explanation, trace };
+                let outcome = Outcome { index, verdict, micros, notes, collapses, explanation, trace };
                 if hold {
                     stay.held.push(outcome);
                 } else {
@@ -413,7 +413,7 @@ impl Session<'_, '_, '_> {
     /// A check whose guest died.
     fn charge(&mut self, index: usize, verdict: Verdict, console: Option<&str>) -> io::Result<()> {
         let explanation = console.map(|console| format!("the console:\n{console}"));
-        self.tell(Outcome { index, verdict, micros: 0, notes: vec![], explanation, trace: None })
+        self.tell(Outcome { index, verdict, micros: 0, notes: vec![], collapses: vec![], explanation, trace: None })
     }
 
     fn tell(&mut self, outcome: Outcome) -> io::Result<()> {

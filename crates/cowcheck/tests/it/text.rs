@@ -287,8 +287,8 @@ fn repeats_have_traces_of_their_own() {
 
 #[test]
 fn the_list_has_every_field() {
-    let text = Cowcheck::new(["list"]).output().code(0).out;
-    let json = Cowcheck::new(["list", "--format", "json"]).output().code(0).out;
+    let text = Cowcheck::new(["list", "--group", "cow"]).output().code(0).out;
+    let json = Cowcheck::new(["list", "--group", "cow", "--format", "json"]).output().code(0).out;
     let lines: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let ids: Vec<&str> = text.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
     assert_eq!(ids, lines.iter().map(|line| line["id"].as_str().unwrap()).collect::<Vec<_>>());

@@ -9,6 +9,7 @@ use cowcheck_model::verdict::Kind;
 
 use super::cell::is_tested;
 use super::change::{Change, Trend};
+use super::collapses;
 use super::sheet::{Matrix, kernels};
 use crate::report::summary::checks;
 use markup::Page;
@@ -41,6 +42,9 @@ pub fn html(matrix: &Matrix) -> String {
     section(&mut page, "map", "The map", |page| map::map(page, matrix));
     section(&mut page, "changes", "What differs between kernels", |page| changes(page, matrix));
     section(&mut page, "kinds", "Kernels and kinds of checks", |page| tables::kinds(page, matrix));
+    if !collapses::rows(matrix).is_empty() {
+        section(&mut page, "collapses", "What collapses did", |page| tables::collapses(page, matrix));
+    }
     section(&mut page, "failures", "What was seen", |page| failures::failures(page, matrix));
     section(&mut page, "untested", "What was not tested, and why", |page| tables::untested(page, matrix));
     section(&mut page, "checks", "Every check", |page| tables::checks(page, matrix));

@@ -2,6 +2,7 @@
 
 use cowcheck_model::verdict::Kind;
 
+use super::super::collapses;
 use super::super::kernel::{Kernel, State};
 use super::super::sheet::{Check, Matrix};
 use super::markup::Page;
@@ -39,6 +40,24 @@ fn labels(matrix: &Matrix, first: &'static str) -> Vec<String> {
 
 fn strs(texts: &[String]) -> Vec<&str> {
     texts.iter().map(String::as_str).collect()
+}
+
+/// What collapses did, by the pattern of sharing.
+pub(super) fn collapses(page: &mut Page, matrix: &Matrix) {
+    let mut head = labels(matrix, "Pattern of sharing");
+    head.insert(1, "Collapse".to_owned());
+    begin(page, "Checks whose first collapse was done so", &strs(&head), "num");
+    let columns = matrix.columns();
+    for row in collapses::rows(matrix) {
+        page.raw("<tr>");
+        page.element("th", &[("scope", "row")], row.pattern);
+        page.element("td", &[], row.how);
+        for kernel in &columns {
+            page.element("td", &[("class", "num")], &row.counts[*kernel].to_string());
+        }
+        page.raw("</tr>\n");
+    }
+    end(page);
 }
 
 /// The kernels, how their runs went, and what they came to.

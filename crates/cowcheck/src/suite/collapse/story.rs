@@ -1,0 +1,292 @@
+//! A cell as lines of the language.
+
+use super::cells::{Aftermath, Cell, Contents, Pin, Who, Writer, touched};
+use super::pages::Pages;
+
+/// The page that an aftermath is about.
+const SPLIT_AT: u32 = 9;
+
+/// A process and the pages that it has.
+struct Process {
+    letter: char,
+    has: Pages,
+}
+
+struct Story<'a> {
+    cell: &'a Cell,
+    pages: u32,
+    lines: Vec<String>,
+    parent: Process,
+    /// `None` before it is forked and after it has exited.
+    child: Option<Process>,
+    bystander: Option<Process>,
+    /// Everyone else that is forked after the collapse.
+    late: Option<Process>,
+    /// What the pin holds and who has it.
+    pinned: Option<(char, Pages)>,
+}
+
+/// The steps of a cell on memory of `pages` pages.
+pub(super) fn lines(cell: &Cell, pages: u32) -> Vec<String> {
+    let all = Pages::of(pages, |_| true);
+    let mut story = Story {
+        cell,
+        pages,
+        lines: vec![],
+        parent: Process { letter: 'A', has: all },
+        child: None,
+        bystander: None,
+        late: None,
+        pinned: None,
+    };
+    story.set_up();
+    story.collapse();
+    story.write();
+    story.aftermath();
+    story.read();
+    if cell.pin.is_pipe() {
+        story.read_pin();
+    }
+    story.lines
+}
+
+impl Story<'_> {
+    fn say(&mut self, line: impl Into<String>) {
+        self.lines.push(line.into());
+    }
+
+    /// `A write upper`, as far as there are such pages.
+    fn on(&mut self, letter: char, what: &str, pages: &Pages) {
+        if !pages.is_empty() {
+            let line = format!("{letter} {what} {}", pages.text(self.pages));
+            self.say(line);
+        }
+    }
+
+    /// Who collapses.
+    fn me(&self) -> char {
+        match (self.cell.who, &self.child) {
+            (Who::Child, Some(child)) => child.letter,
+            _ => 'A',
+        }
+    }
+
+    /// The pages of whoever collapses.
+    fn mine(&self) -> Pages {
+        self.process(self.me()).map_or_else(|| Pages::of(self.pages, |_| false), |process| process.has.clone())
+    }
+
+    fn process(&self, letter: char) -> Option<&Process> {
+        let everyone = [Some(&self.parent), self.child.as_ref(), self.bystander.as_ref(), self.late.as_ref()];
+        everyone.into_iter().flatten().find(|process| process.letter == letter)
+    }
+
+    /// The one of parent and child that does not collapse.
+    fn other(&self) -> Option<(char, Pages)> {
+        match self.me() {
+            'A' => self.child.as_ref().map(|child| (child.letter, child.has.clone())),
+            _ => Some(('A', self.parent.has.clone())),
+        }
+    }
+
+    fn set_up(&mut self) {
+        let Story { cell, pages, .. } = *self;
+        let touched = touched(pages);
+        self.say("A write first # the first touch gives the whole THP");
+        self.say("A require folio all");
+        self.say("A write all");
+        self.say("A mprotect page 1 ro # splits the PMD");
+        self.say("A mprotect page 1 rw");
+        self.say("A require pte-mapped all");
+        if cell.contents == Contents::Swapped {
+            self.on('A', "pageout", &touched);
+            self.on('A', "require swapped", &touched);
+        }
+        if cell.pin == Pin::UringBeforeFork {
+            self.pin("pin rw");
+        }
+        self.lines.extend(cell.pattern.lines(pages));
+        let child = |letter| Process { letter, has: cell.pattern.of_child(pages) };
+        self.child = cell.pattern.child().map(child);
+        self.bystander = cell.pattern.bystander(pages).map(|(letter, has)| Process { letter, has });
+        self.contents(&touched);
+        match cell.pin {
+            Pin::UringAfterFork | Pin::UringOfChild => self.pin("pin rw"),
+            Pin::Splice | Pin::SpliceOfChild => self.pin("splice"),
+            Pin::ReadOnly => self.pin("pin ro"),
+            Pin::None | Pin::UringBeforeFork | Pin::UringAfterCollapse => {}
+        }
+    }
+
+    fn contents(&mut self, touched: &Pages) {
+        let me = self.me();
+        match self.cell.contents {
+            Contents::Whole | Contents::Swapped | Contents::ReadOnly => {}
+            Contents::Copies => self.on(me, "write", touched),
+            Contents::OtherCopies => {
+                if let Some((other, has)) = self.other() {
+                    self.on(other, "write", &has.and(touched));
+                }
+            }
+            Contents::Holes => self.on(me, "dontneed", touched),
+            Contents::Freed => self.on(me, "free", touched),
+            Contents::SoftDirty => {
+                self.say(format!("{me} clear-soft-dirty"));
+                self.on(me, "write", touched);
+            }
+        }
+    }
+
+    fn pin(&mut self, how: &str) {
+        let (owner, pages) = match (&self.child, self.cell.pin.is_parents()) {
+            (Some(child), false) => (child.letter, child.has.clone()),
+            _ => ('A', self.cell.pattern.pinned(self.pages)),
+        };
+        self.on(owner, &format!("{how} p0"), &pages);
+        self.pinned = Some((owner, pages));
+    }
+
+    fn collapse(&mut self) {
+        let me = self.me();
+        let there = match self.cell.contents {
+            Contents::Holes | Contents::Freed | Contents::Swapped => self.mine().without(&touched(self.pages)),
+            _ => self.mine(),
+        };
+        if self.cell.contents == Contents::ReadOnly {
+            self.say(format!("{me} mprotect all ro"));
+        }
+        self.on(me, "require pte-mapped", &there);
+        self.say(format!("{me} collapse all # in place, by copy or not at all: as the kernel likes"));
+        if self.cell.contents == Contents::ReadOnly {
+            self.say(format!("{me} mprotect all rw"));
+        }
+        if self.cell.pin == Pin::UringAfterCollapse {
+            self.pin("pin rw");
+        }
+        if self.child.is_none() {
+            self.say("A fork D");
+            self.child = Some(Process { letter: 'D', has: self.parent.has.clone() });
+        }
+        self.read();
+    }
+
+    /// Everyone reads what they have, through the pin, too, unless that would empty a pipe.
+    fn read(&mut self) {
+        let everyone = [Some(&self.parent), self.child.as_ref(), self.bystander.as_ref(), self.late.as_ref()];
+        let reads: Vec<(char, Pages)> =
+            everyone.into_iter().flatten().map(|process| (process.letter, process.has.clone())).collect();
+        for (letter, has) in reads {
+            self.on(letter, "read", &has);
+        }
+        if !self.cell.pin.is_pipe() {
+            self.read_pin();
+        }
+    }
+
+    fn read_pin(&mut self) {
+        if let Some((owner, _)) = self.pinned {
+            self.say(format!("{owner} read via p0"));
+        }
+    }
+
+    fn write_pin(&mut self) {
+        if let Some((owner, pages)) = self.pinned.clone() {
+            self.on(owner, "write via p0", &pages);
+            self.read();
+        }
+    }
+
+    fn write(&mut self) {
+        let parent = |story: &mut Self| {
+            let has = story.parent.has.clone();
+            story.on('A', "write", &has);
+            story.read();
+        };
+        let child = |story: &mut Self| {
+            if let Some((letter, has)) = story.child.as_ref().map(|child| (child.letter, child.has.clone())) {
+                story.on(letter, "write", &has);
+                story.read();
+            }
+        };
+        match self.cell.writer {
+            Writer::Parent => parent(self),
+            Writer::ParentPages => {
+                let Cell { pattern, .. } = self.cell;
+                let two = pattern.of_child(self.pages).one().with(&pattern.pinned(self.pages).one());
+                self.on('A', "write", &two);
+                self.read();
+            }
+            Writer::Child => child(self),
+            Writer::ParentThenChild => {
+                parent(self);
+                child(self);
+            }
+            Writer::ChildThenParent => {
+                child(self);
+                parent(self);
+            }
+            Writer::Pin => {
+                self.write_pin();
+                parent(self);
+            }
+        }
+        if self.cell.pin.writes() {
+            self.write_pin();
+        }
+    }
+
+    fn aftermath(&mut self) {
+        let me = self.me();
+        let split = Pages::of(self.pages, |page| page == SPLIT_AT);
+        match self.cell.aftermath {
+            Aftermath::None => return,
+            Aftermath::Split => self.split(me),
+            Aftermath::Munmap => {
+                self.on(me, "munmap", &split);
+                let left = self.mine().without(&split);
+                match (&mut self.child, me) {
+                    (Some(child), letter) if child.letter == letter => child.has = left,
+                    _ => self.parent.has = left,
+                }
+            }
+            Aftermath::Mremap => self.say(format!("{me} mremap upper")),
+            Aftermath::Fork => {
+                self.say(format!("{me} fork E"));
+                self.late = Some(Process { letter: 'E', has: self.mine() });
+            }
+            Aftermath::Swap => {
+                let mine = self.mine();
+                self.on(me, "pageout", &mine);
+            }
+            Aftermath::CollapseAgain => {
+                self.split(me);
+                self.say(format!("{me} collapse all"));
+            }
+            Aftermath::Exit => {
+                if let Some(child) = self.child.take() {
+                    self.say(format!("{} exit", child.letter));
+                    self.pinned = self.pinned.take().filter(|(owner, _)| *owner != child.letter);
+                }
+            }
+            Aftermath::Unpin => {
+                if let Some((owner, _)) = self.pinned.take() {
+                    self.say(format!("{owner} unpin p0"));
+                }
+            }
+        }
+        let mine = self.mine();
+        self.on(me, "write", &mine);
+        self.read();
+        if let Some((other, has)) = self.other() {
+            self.on(other, "write", &has);
+        }
+        if let Some((late, has)) = self.late.as_ref().map(|late| (late.letter, late.has.clone())) {
+            self.on(late, "write", &has);
+        }
+    }
+
+    fn split(&mut self, me: char) {
+        self.say(format!("{me} mprotect page {SPLIT_AT} ro"));
+        self.say(format!("{me} mprotect page {SPLIT_AT} rw"));
+    }
+}

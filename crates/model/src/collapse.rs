@@ -1,0 +1,128 @@
+//! What a collapse did: told from the frames before and after.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::errno;
+use crate::step::{Actor, Advice, Op};
+use crate::trace::{Record, StepResult, Trace, actor_text};
+
+/// One `collapse` step and what it did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collapse {
+    /// The step's number, from 1.
+    pub step: u32,
+    /// Who did it.
+    #[serde(with = "actor_text")]
+    pub actor: Actor,
+    /// What it did.
+    #[serde(flatten)]
+    pub how: How,
+}
+
+/// What a collapse did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "how", rename_all = "kebab-case")]
+pub enum How {
+    /// A frame is still where it was: the folio was kept. What is copied goes to a folio that was free, so
+    /// it can have none of the frames from before.
+    InPlace,
+    /// No frame is where it was.
+    Copied,
+    /// A PMD mapped the range before.
+    NothingToDo,
+    /// The kernel refused.
+    Refused {
+        /// The name of the error number.
+        errno: String,
+    },
+    /// It cannot be told.
+    Unknown {
+        /// Why.
+        why: String,
+    },
+}
+
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            How::InPlace => f.write_str("in place"),
+            How::Copied => f.write_str("copied"),
+            How::NothingToDo => f.write_str("nothing to do"),
+            How::Refused { errno } => write!(f, "refused ({errno})"),
+            How::Unknown { why } => write!(f, "unknown ({why})"),
+        }
+    }
+}
+
+/// A page of an actor: its frame, and whether a PMD maps it.
+type Frame = (u64, bool);
+
+/// What every `collapse` step of the trace did, in their order. Page states are compared with the last ones known of
+/// that actor before the step.
+pub fn collapses(trace: &Trace) -> Vec<Collapse> {
+    let mut known: HashMap<(Actor, u32), Frame> = HashMap::new();
+    let mut found = Vec::new();
+    for record in &trace.records {
+        let Some(step) = trace.scenario.step(record.step) else { continue };
+        if let Op::Advise(Advice::Collapse, range) = &step.op {
+            let pages: Vec<u32> =
+                range.runs(trace.scenario.memory.pages(trace.page_size)).iter().flat_map(|run| run.pages()).collect();
+            let before: HashMap<u32, Frame> =
+                pages.iter().filter_map(|page| Some((*page, *known.get(&(step.actor, *page))?))).collect();
+            let how = how(record, step.actor, &pages, &before);
+            found.push(Collapse { step: record.step, actor: step.actor, how });
+        }
+        for seen in &record.states {
+            for (index, page) in (0..).zip(seen.pages.pages()) {
+                match seen.state.present {
+                    true => {
+                        let frame = if seen.pfn == 0 { 0 } else { seen.pfn.saturating_add(index) };
+                        known.insert((seen.actor, page), (frame, seen.state.pmd));
+                    }
+                    false => {
+                        known.remove(&(seen.actor, page));
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+fn how(record: &Record, actor: Actor, pages: &[u32], before: &HashMap<u32, Frame>) -> How {
+    let unknown = |why: &str| How::Unknown { why: why.to_owned() };
+    match &record.result {
+        StepResult::Ok => {}
+        StepResult::Errno(number) => return How::Refused { errno: errno::name(*number) },
+        other => return How::Unknown { why: other.to_string() },
+    }
+    let states = || record.states.iter().filter(|seen| seen.actor == actor);
+    if states().next().is_none() {
+        return unknown("no page states");
+    }
+    let after: HashMap<u32, Frame> = states()
+        .filter(|seen| seen.state.present)
+        .flat_map(|seen| {
+            let frame = move |index| if seen.pfn == 0 { 0 } else { seen.pfn.saturating_add(index) };
+            (0..).zip(seen.pages.pages()).map(move |(index, page)| (page, (frame(index), seen.state.pmd)))
+        })
+        .collect();
+    if pages.iter().any(|page| after.get(page).is_none_or(|(_, pmd)| !pmd)) {
+        return unknown("no PMD maps it afterwards");
+    }
+    if pages.iter().all(|page| before.get(page).is_some_and(|(_, pmd)| *pmd)) {
+        return How::NothingToDo;
+    }
+    let mut both = pages.iter().filter_map(|page| Some((before.get(page)?.0, after.get(page)?.0))).peekable();
+    if both.peek().is_none() {
+        return unknown("no page was there before");
+    }
+    let both: Vec<(u64, u64)> = both.collect();
+    if both.iter().any(|(from, to)| *from == 0 || *to == 0) {
+        return unknown("no frame numbers");
+    }
+    if both.iter().any(|(from, to)| from == to) { How::InPlace } else { How::Copied }
+}
