@@ -110,7 +110,7 @@ pub struct Running {
     /// Run so many checks at once [default: one for each core]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub jobs: Option<u16>,
-    /// Time limit of one run, in seconds; large pages get more
+    /// Time limit of one run, in seconds; large pages get more, emulated guests three times as much
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub timeout: Duration,
     /// Stop at the first failure

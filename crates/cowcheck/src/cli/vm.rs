@@ -28,7 +28,7 @@ use crate::report::terminal;
 use crate::suite::select::{Filter, Selection, select};
 use crate::suite::{self, Sizes};
 use crate::vm::directory::Directory;
-use crate::vm::qemu::{self, Machine};
+use crate::vm::qemu::{self, Accel, Machine};
 use crate::vm::session::{self, Means, ProgramEnd, Spec, Subject};
 use crate::vm::slim::loaded_part;
 use crate::vm::{accel, fleet, subject};
@@ -38,6 +38,9 @@ use crate::wire::Said;
 /// have it; and what everything else needs.
 const ROOMY: u64 = 5 << 30;
 const ENOUGH: u64 = 2 << 30;
+
+/// How many times as long as elsewhere a check may take where its instructions are emulated.
+const EMULATED: u64 = 3;
 
 /// Where the person's program lies in the guest.
 const PROGRAM: &str = "/cowcheck/program";
@@ -73,6 +76,7 @@ pub fn main(args: &VmArgs) -> anyhow::Result<Code> {
         interrupted: &interrupted,
     };
     fleet.choose_accel(&kernels[0], &cache);
+    fleet.lengthen_limits();
     let done = match (&fleet.task, kernels.as_slice()) {
         _ if args.machine.dry_run => fleet.dry_run(&kernels)?,
         (Task::Shell, [kernel]) => fleet.shell(kernel)?,
@@ -132,7 +136,7 @@ fn machine(args: &VmArgs, kernels: usize) -> Result<(Machine, usize), Usage> {
     let width = args.machine.guests.map_or_else(|| width_with(memory), usize::from).min(kernels);
     let share = u32::try_from(processors / width.max(1)).unwrap_or(1).max(1);
     let machine = Machine {
-        accel: qemu::Accel::Tcg,
+        accel: Accel::Tcg,
         cpus: args.machine.cpus.unwrap_or(share),
         memory,
         cmdline: args.machine.cmdline.clone(),
@@ -222,6 +226,13 @@ impl Fleet<'_> {
             directory: &directory,
             patience: Default::default(),
         })
+    }
+
+    /// What is emulated gets more time: the limit is for checks that hang, not for hosts that are busy.
+    fn lengthen_limits(&mut self) {
+        if let (Accel::Tcg, Task::Checks(checks)) = (self.machine.accel, &mut self.task) {
+            checks.limit_ms *= EMULATED;
+        }
     }
 
     fn choose_accel(&mut self, kernel: &Named, cache: &Cache) {
