@@ -63,6 +63,10 @@ type Frame = (u64, bool);
 /// What every `collapse` step of the trace did, in their order. Page states are compared with the last ones known of
 /// that actor before the step.
 pub fn collapses(trace: &Trace) -> Vec<Collapse> {
+    // Most scenarios have none, and a page of a gigabyte has 262144 places to keep in mind.
+    if !trace.scenario.steps.iter().any(|step| matches!(step.op, Op::Advise(Advice::Collapse, _))) {
+        return vec![];
+    }
     let mut known: HashMap<(Actor, u32), Frame> = HashMap::new();
     let mut found = Vec::new();
     for record in &trace.records {
