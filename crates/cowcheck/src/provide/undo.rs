@@ -238,6 +238,10 @@ fn umount(path: &Path) -> io::Result<bool> {
 
 fn rmmod(modules: &[String]) -> io::Result<bool> {
     let mut changed = false;
+    // A kernel without CONFIG_MODULES has loaded none, and knows neither the file nor the system call.
+    if !Path::new("/proc/modules").exists() {
+        return Ok(false);
+    }
     for module in modules {
         changed |= unless_gone(patiently(|| cowcheck_sys::swap::delete_module(module)))?;
     }
