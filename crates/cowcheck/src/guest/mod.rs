@@ -3,7 +3,7 @@
 //! - [`order`]: what it is to do, from the initramfs
 //! - [`init`]: process 1
 //! - [`work`]: its child, which carries out the order
-//! - [`shell`]: a prompt, where that is the order
+//! - `shell`: a prompt, where that is the order
 
 pub mod fault;
 pub mod init;

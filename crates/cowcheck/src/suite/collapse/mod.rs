@@ -2,8 +2,8 @@
 //!
 //! Linux collapses anonymous memory by copying it into a fresh THP (7.3 included). Whoever collapses in
 //! place one day has to merge what each sub-page has of its own into what the one huge page has. A cell
-//! is a [`Pattern`] of sharing, a [`Pin`], [`Contents`] of the range, who collapses, a [`Writer`] and an
-//! [`Aftermath`]; [`cells`] says which of them together. The kernel may collapse in place, by copy, or
+//! is a `Pattern` of sharing, a `Pin`, `Contents` of the range, who collapses, a `Writer` and an
+//! `Aftermath`; `cells` says which of them together. The kernel may collapse in place, by copy, or
 //! refuse: no cell requires a success, and the contract is judged after each of the three.
 
 mod cells;
