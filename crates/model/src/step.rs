@@ -301,6 +301,26 @@ impl Op {
             Op::Fork(_) | Op::Exit | Op::ClearSoftDirty | Op::ReadVia(_) | Op::Unpin(_) => None,
         }
     }
+
+    /// The same, to be changed.
+    pub fn range_mut(&mut self) -> Option<&mut Range> {
+        match self {
+            Op::Write(range)
+            | Op::Read(range)
+            | Op::Touch(range)
+            | Op::ReadBacking(range)
+            | Op::WriteBacking(range)
+            | Op::Probe(_, range)
+            | Op::Mprotect(range, _)
+            | Op::Advise(_, range)
+            | Op::Munmap(range)
+            | Op::Mremap(range)
+            | Op::Pin(_, _, range)
+            | Op::WriteVia(_, range)
+            | Op::Require(_, range) => Some(range),
+            Op::Fork(_) | Op::Exit | Op::ClearSoftDirty | Op::ReadVia(_) | Op::Unpin(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Op {
