@@ -20,7 +20,7 @@ fn dashed(text: &str) -> String {
 }
 
 /// `mprotect-ro`, `pin-ro-fast`, `fork`: the step without actors, pins and pages.
-fn kind(op: &Op) -> String {
+pub fn kind(op: &Op) -> String {
     let mut op = op.clone();
     if let Some(range) = op.range_mut() {
         *range = Range::All;
