@@ -168,7 +168,9 @@ impl Worker {
         while left > 0 && !response.spent {
             self.turns.reset(0);
             let a = match process::fork() {
-                Ok(Fork::Child) => become_a(std::iter::repeat_n(&plan, left as usize), &self.turns, plan.worker, self.nonce),
+                Ok(Fork::Child) => {
+                    become_a(std::iter::repeat_n(&plan, left as usize), &self.turns, plan.worker, self.nonce)
+                }
                 Ok(Fork::Parent(pid)) => {
                     // A does it, too. Whoever comes first, the group is there when it is to be killed.
                     process::own_group(pid);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::fault::Planted;
 use super::order::{self, Checks, Order, Task};
 use super::shell;
+use crate::explore::campaign;
 use crate::here::{self, Plan, Settings};
 use crate::provide::needs::Needs;
 use crate::provide::roots::Roots;
@@ -37,6 +38,7 @@ fn carry_out() -> anyhow::Result<ExitCode> {
     match order.task {
         Task::Checks(checks) => run(checks),
         Task::Program(args) => program(&args),
+        Task::Explore(order) => explore(*order),
         Task::Shell => Ok(shell::main()),
     }
 }
@@ -65,6 +67,12 @@ fn run(order: Checks) -> anyhow::Result<ExitCode> {
         done: order.done,
     };
     here::run(plan, &AtomicBool::new(false), &mut wire)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn explore(order: campaign::Order) -> anyhow::Result<ExitCode> {
+    let mut tell = |news| say(&Said::Explored(Box::new(news)));
+    campaign::run(order, Settings::ForGood, &AtomicBool::new(false), &mut tell)?;
     Ok(ExitCode::SUCCESS)
 }
 
