@@ -50,6 +50,10 @@ pub fn main(args: &ExploreArgs) -> anyhow::Result<Code> {
     let (store, ledger) = open(args)?;
     let mut order = order(args, &ledger)?;
     guests::go_on(&mut order, &ledger);
+    if let (Some(most), Some(total)) = (order.subject.exhaustive, order.subject.scenarios().total()) {
+        let (steps, on) = (if most == 1 { "step" } else { "steps" }, order.subject.on.first());
+        eprintln!("{total} sequences of up to {most} {steps} on {}", on.map_or("thp 2M", String::as_str));
+    }
     let interrupted = catch_signals()?;
     let mut desk = Desk::new(store, ledger, args.shard);
     let stopped = match &args.vm {
