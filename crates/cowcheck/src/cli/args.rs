@@ -297,6 +297,9 @@ pub struct ExploreArgs {
     /// Plant a fault in cowcheck itself: it must be found
     #[arg(long, hide = true, value_enum)]
     pub self_test: Option<Fault>,
+    /// Plant a fault in the guest, when the scenario with this number begins: it must be found
+    #[arg(long, hide = true, value_name = "FAULT@NUMBER", requires = "vm")]
+    pub guest_fault: Option<Planted>,
 }
 
 /// What else `explore` can do.

@@ -103,6 +103,7 @@ fn order(args: &ExploreArgs, ledger: &Ledger) -> anyhow::Result<Order> {
         limit_ms: args.timeout.as_millis() as u64,
         shrink_ms: SHRINK.as_millis() as u64,
         fault: args.self_test,
+        guest_fault: args.guest_fault,
         known,
         corpus: Default::default(),
         covered: Default::default(),
@@ -246,7 +247,8 @@ impl Desk {
                 eprintln!("{}\n{}", finding.signature, finding.scenario);
             }
         }
-        let new = self.ledger.new_findings().count() + self.ledger.pending.len();
+        let new = self.ledger.new_findings().count()
+            + self.ledger.pending.values().filter(|finding| finding.known.is_none()).count();
         Ok(match () {
             () if new > 0 => Code::Failure,
             () if stopped.is_some() || self.trouble.is_some() || self.ledger.tally.ran() == 0 => Code::CouldNotTest,

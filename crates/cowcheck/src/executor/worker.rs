@@ -241,7 +241,7 @@ impl Worker {
                 }
                 Err(_) => return Over { end: None, a_gone: true, stuck: !self.bury(a) },
             }
-            if !last && turn >= finished && self.turns.resting() {
+            if !last && turn >= finished && self.turns.resting() && !self.has_orphans() {
                 return Over { end: None, a_gone: false, stuck: false };
             }
             self.reap_orphans(plan, turn);
@@ -270,6 +270,14 @@ impl Worker {
                 self.turns.buried(plan.scenario, step.actor, exit, || plan.family_states(&self.turns));
             }
         }
+    }
+
+    /// Is an actor still there whose parent has exited? It would walk on in the next run. Others are gone when A rests:
+    /// parents wait for their children.
+    fn has_orphans(&self) -> bool {
+        let others = (1..Actor::MAX).filter_map(Actor::new).filter(|actor| self.turns.lives(*actor));
+        // An error means that it is not ours, or reaped already.
+        others.map(|actor| process::wait(self.turns.pid(actor), false)).any(|state| matches!(state, Ok(None)))
     }
 
     /// Ends the whole family. `false` if a process would not go.

@@ -19,6 +19,7 @@ use super::source::{Batch, Source};
 use crate::executor::explore::{Done, Manner, Ran, Work, Wrong};
 use crate::executor::fault::Fault;
 use crate::executor::pool::{self, Job, Lost, Wish, kernel_name};
+use crate::guest::fault::Planted;
 use crate::here::{self, Settings};
 use crate::known::Known;
 use crate::provide::machine::Machine;
@@ -65,6 +66,8 @@ pub struct Order {
     pub shrink_ms: u64,
     /// A fault to plant in our own executor.
     pub fault: Option<Fault>,
+    /// A fault of the guest's, when the scenario with this number begins.
+    pub guest_fault: Option<Planted>,
     /// Failures that are known.
     pub known: Known,
     /// What reached something new: name and text.

@@ -13,6 +13,7 @@ use super::campaign::Order;
 use super::finding::Finding;
 use super::ledger::Ledger;
 use super::news::{News, Tally};
+use crate::guest::fault::Planted;
 use crate::guest::order::{Checks, Task, What};
 use crate::known::Known;
 use crate::report::Sink;
@@ -177,7 +178,10 @@ fn try_alone(
         peers_only: false,
         fault: order.fault,
         known: Known::default(),
-        guest_fault: None,
+        guest_fault: order.guest_fault.and_then(|planted| {
+            let index = suspects.iter().position(|(name, _)| *name == planted.index.to_string())?;
+            Some(Planted { index, ..planted })
+        }),
         done: Default::default(),
     };
     let mut verdicts = Verdicts(BTreeMap::new());

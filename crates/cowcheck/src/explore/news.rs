@@ -62,9 +62,8 @@ fn add(to: &mut BTreeMap<String, u64>, from: &BTreeMap<String, u64>) {
 }
 
 impl Tally {
-    /// Both together.
+    /// Both together, but for `below`, which is each shard's own.
     pub fn join(&mut self, other: &Tally) {
-        self.below = self.below.max(other.below);
         self.numbered += other.numbered;
         self.mutants += other.mutants;
         self.micros += other.micros;

@@ -10,6 +10,7 @@ use super::fault::Planted;
 use super::order::{self, Checks, Order, Task};
 use super::shell;
 use crate::explore::campaign;
+use crate::explore::news::News;
 use crate::here::{self, Plan, Settings};
 use crate::provide::needs::Needs;
 use crate::provide::roots::Roots;
@@ -71,7 +72,14 @@ fn run(order: Checks) -> anyhow::Result<ExitCode> {
 }
 
 fn explore(order: campaign::Order) -> anyhow::Result<ExitCode> {
-    let mut tell = |news| say(&Said::Explored(Box::new(news)));
+    let planted = order.guest_fault;
+    let mut tell = |news| {
+        let begins = |number: usize| matches!(&news, News::Begin(all) if all.iter().any(|(name, _)| *name == number.to_string()));
+        let fault = planted.filter(|planted| begins(planted.index));
+        say(&Said::Explored(Box::new(news)))?;
+        fault.into_iter().for_each(|planted| planted.fault.commit());
+        Ok(())
+    };
     campaign::run(order, Settings::ForGood, &AtomicBool::new(false), &mut tell)?;
     Ok(ExitCode::SUCCESS)
 }

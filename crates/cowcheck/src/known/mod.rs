@@ -187,7 +187,8 @@ mod tests {
         // Every pattern means a check that there is.
         let catalogue = crate::suite::catalogue(&crate::suite::Sizes::widest());
         for bug in &known.bugs {
-            for pattern in &bug.checks {
+            // What the explorer finds has a name only when it was found.
+            for pattern in bug.checks.iter().filter(|pattern| !pattern.starts_with("explore/")) {
                 assert!(catalogue.iter().any(|check| glob::matches(pattern, &check.id)), "{pattern}");
             }
         }
