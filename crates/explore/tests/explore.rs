@@ -2,7 +2,6 @@
 //! planted bug is found by it and shrunk.
 
 #[path = "../../model/tests/contract/reference.rs"]
-#[expect(dead_code, reason = "it is the model's")]
 mod reference;
 
 use std::collections::{BTreeMap, BTreeSet};
