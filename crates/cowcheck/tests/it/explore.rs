@@ -8,6 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::program::{Cowcheck, Output};
+use crate::vm;
 
 /// Memory that every machine has.
 const ON: [&str; 2] = ["--on", "anon 4K x4"];
@@ -117,6 +118,43 @@ fn every_short_sequence_is_run() {
         campaign["tally"]["skipped"].as_object().map_or(0, |all| all.values().filter_map(Value::as_u64).sum());
     assert_eq!(campaign["tally"]["numbered"].as_u64().unwrap() + skipped, 12, "{campaign:#}");
     assert_eq!(campaign["below"]["0/1"], 12);
+}
+
+/// A guest that is a script, in which a scenario panics the kernel.
+fn in_a_guest(fake: &str) -> (TempDir, Output) {
+    let dir = TempDir::new().unwrap();
+    let qemu = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/fake-explorer");
+    let args = ["explore", "--accel", "tcg", "--cpus", "1", "--scenarios", "9", "--vm", &vm::kernel(dir.path())];
+    let explore = Cowcheck::new(args).arg("--results").arg(dir.path().join("store"));
+    let output = explore.env("COWCHECK_QEMU", qemu).env("COWCHECK_CACHE", dir.path()).env("FAKE", fake).output();
+    (dir, output)
+}
+
+#[test]
+fn a_scenario_that_kills_its_guest_is_a_finding_and_the_next_guest_goes_on() {
+    let (dir, output) = in_a_guest("always");
+    let store = dir.path().join("store");
+    assert_eq!(findings(&store), ["crash_anon_read+write"], "{}\n{}", output.out, output.err);
+    let place = store.join("findings/crash_anon_read+write");
+    let scenario = fs::read_to_string(place.join("scenario.cow")).unwrap();
+    assert_eq!(scenario, "cowcheck scenario 1\nmemory anon 4K\nA write all\nA read all\n");
+    let told = fs::read_to_string(place.join("explanation.txt")).unwrap();
+    assert!(told.contains("Kernel panic - not syncing: planted"), "{told}");
+    let campaign = campaign(&store);
+    assert_eq!((&campaign["below"]["0/1"], &campaign["tally"]["numbered"]), (&Value::from(9), &Value::from(9)));
+    assert_eq!(campaign["tally"]["verdicts"]["crash"], 1, "{campaign:#}");
+    output.code(1);
+}
+
+#[test]
+fn a_guest_that_died_once_is_a_finding_too() {
+    let (dir, output) = in_a_guest("once");
+    let finding = dir.path().join("store/findings/crash_anon_read+write/finding.json");
+    let finding: Value = serde_json::from_str(&fs::read_to_string(finding).unwrap()).unwrap();
+    assert_eq!(finding["rate"].to_string(), "[0,1]");
+    let told = "none of 2 scenarios did it again alone";
+    assert!(finding["sentence"].as_str().unwrap().contains(told), "{finding:#}");
+    output.code(1);
 }
 
 #[test]

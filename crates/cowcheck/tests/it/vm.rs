@@ -12,7 +12,7 @@ const IDS: [&str; 4] =
     ["cow/collapse-before-fork", "cow/collapse-fully-shared", "cow/collapse-lower-shared", "cow/collapse-upper-shared"];
 
 /// An ELF file that passes for a kernel: a PVH note, and the text that says which version it is.
-fn kernel(directory: &Path) -> String {
+pub(crate) fn kernel(directory: &Path) -> String {
     let mut file = vec![0; 64 + 56];
     file[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
     file[16] = 2;
