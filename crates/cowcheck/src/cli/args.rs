@@ -267,9 +267,9 @@ pub struct ExploreArgs {
     /// Do not change scenarios that reached something new
     #[arg(long, conflicts_with = "resume")]
     pub unguided: bool,
-    /// Only scenario I, I+N, I+2N and so on; implies --unguided
-    #[arg(long, value_name = "I/N", default_value = "0/1")]
-    pub shard: Shard,
+    /// Only scenario I, I+N, I+2N and so on; implies --unguided [default: all; with --resume as before]
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
     /// Keep everything in this directory, which must hold no campaign
     #[arg(long, value_name = "DIRECTORY", conflicts_with = "resume")]
     pub results: Option<PathBuf>,

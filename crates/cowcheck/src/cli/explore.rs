@@ -48,14 +48,15 @@ pub fn main(args: &ExploreArgs) -> anyhow::Result<Code> {
         return merge(stores, into);
     }
     let (store, ledger) = open(args)?;
-    let mut order = order(args, &ledger)?;
+    let shard = shard(args, &ledger)?;
+    let mut order = order(args, &ledger, shard)?;
     guests::go_on(&mut order, &ledger);
     if let (Some(most), Some(total)) = (order.subject.exhaustive, order.subject.scenarios().total()) {
         let (steps, on) = (if most == 1 { "step" } else { "steps" }, order.subject.on.first());
         eprintln!("{total} sequences of up to {most} {steps} on {}", on.map_or("thp 2M", String::as_str));
     }
     let interrupted = catch_signals()?;
-    let mut desk = Desk::new(store, ledger, args.shard);
+    let mut desk = Desk::new(store, ledger, shard);
     let stopped = match &args.vm {
         None => here(order, args, &interrupted, &mut desk)?,
         Some(kernel) => in_guests(order, args, kernel, &interrupted, &mut desk)?,
@@ -81,12 +82,27 @@ fn open(args: &ExploreArgs) -> anyhow::Result<(Option<Store>, Ledger)> {
     let subject = Subject { seed: args.seed, exhaustive: args.exhaustive, on: args.on.clone() };
     // Which scenarios come of others depends on what the kernel did, so shards of a guided campaign would not be parts
     // of one whole.
-    let guided = !args.unguided && args.shard == Shard::WHOLE && args.exhaustive.is_none();
+    let whole = args.shard.unwrap_or(Shard::WHOLE) == Shard::WHOLE;
+    let guided = !args.unguided && whole && args.exhaustive.is_none();
     let store = args.results.as_deref().map(Store::create).transpose().map_err(wrong)?;
     Ok((store, Ledger::new(subject, guided)))
 }
 
-fn order(args: &ExploreArgs, ledger: &Ledger) -> anyhow::Result<Order> {
+/// The part that is worked on: that of before, where the campaign goes on.
+fn shard(args: &ExploreArgs, ledger: &Ledger) -> Result<Shard, Usage> {
+    let before: Vec<Shard> = ledger.below.keys().copied().collect();
+    match (&before[..], args.shard) {
+        ([], shard) => Ok(shard.unwrap_or(Shard::WHOLE)),
+        ([before], None) => Ok(*before),
+        (all, Some(shard)) if all.contains(&shard) => Ok(shard),
+        (all, _) => {
+            let all: Vec<String> = all.iter().map(ToString::to_string).collect();
+            Err(Usage(format!("--shard: this campaign has shard {}", all.join(", "))))
+        }
+    }
+}
+
+fn order(args: &ExploreArgs, ledger: &Ledger, shard: Shard) -> anyhow::Result<Order> {
     let (known, expired) = Known::with(&args.known, &known::today()).map_err(|error| Usage(error.to_string()))?;
     expired.iter().for_each(|text| eprintln!("note: {text}"));
     let ends = args.scenarios.is_some() || ledger.subject.exhaustive.is_some();
@@ -94,7 +110,7 @@ fn order(args: &ExploreArgs, ledger: &Ledger) -> anyhow::Result<Order> {
     Ok(Order {
         subject: ledger.subject.clone(),
         guided: ledger.guided,
-        shard: args.shard,
+        shard,
         below: 0,
         end: args.scenarios,
         mutants: 0,

@@ -89,7 +89,10 @@ pub fn run(
 ) -> Result<(), here::Error> {
     let needs: Vec<Needs> = {
         let mut sample = order.subject.scenarios();
-        (0..SAMPLE).map_while(|number| sample.scenario(number)).map(|scenario| Needs::of(&scenario, 4096)).collect()
+        (0..SAMPLE)
+            .map_while(|number| sample.scenario(number))
+            .map(|scenario| Needs::of(&scenario, cowcheck_explore::PAGE))
+            .collect()
     };
     here::with_settings(&needs, order.jobs, settings, |machine, jobs, notes| {
         let mut campaign = Campaign::new(order, machine, jobs, settings == Settings::ForGood, interrupted, tell);

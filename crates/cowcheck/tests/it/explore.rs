@@ -75,6 +75,12 @@ fn shards_put_together_equal_the_run() {
     let merge = |parts: &[&str], into: &str| -> Output {
         Cowcheck::new(["explore", "merge"]).args(parts.iter().map(|part| at(part))).arg("--into").arg(at(into)).output()
     };
+    // What goes on does so with its shard.
+    let more = ["explore", "--jobs", "1", "--scenarios", "48", "--self-test", "lost-write", "--resume"];
+    Cowcheck::new(more).arg(at("part2")).output().code(1);
+    assert_eq!(campaign(&at("part2"))["below"], serde_json::json!({"2/3": 50}));
+    fs::remove_dir_all(at("part2")).unwrap();
+    run("2/3", "part2");
     merge(&["part0", "part1", "part2"], "whole").code(1);
     let (whole, run) = (campaign(&at("whole")), campaign(&at("run")));
     for what in ["subject", "below"] {
