@@ -155,9 +155,11 @@ pub fn serve<Q: Ask>(source: &mut dyn Source<Q>, width: usize, mut free: BTreeMa
     let mut seats: Vec<Seat<Q>> = (0..width.max(1)).map(|number| Seat::new(number, send.clone())).collect();
     let mut stopped = false;
     loop {
+        let mut had_job = false;
         if !stopped {
             for seat in seats.iter_mut().filter(|seat| seat.job.is_none()) {
                 let Some(job) = source.next(&free) else { break };
+                had_job = true;
                 if let Some((size, pages)) = job.hugetlb {
                     free.entry(size).and_modify(|free| *free = free.saturating_sub(pages));
                 }
@@ -171,7 +173,12 @@ pub fn serve<Q: Ask>(source: &mut dyn Source<Q>, width: usize, mut free: BTreeMa
                 }
             }
         }
-        if stopped || seats.iter().all(|seat| seat.job.is_none()) {
+        let is_idle = seats.iter().all(|seat| seat.job.is_none());
+        if is_idle && had_job && !stopped {
+            // None of them could be begun; the next ones may.
+            continue;
+        }
+        if stopped || is_idle {
             let left = seats.iter().filter_map(|seat| seat.job.as_ref()).map(|job| job.index).collect();
             // All at once, before each is waited for.
             seats.iter_mut().for_each(Seat::dismiss);
