@@ -48,6 +48,14 @@ pub struct SyntaxError {
 }
 
 impl SyntaxError {
+    /// At a byte of the text; past its end is its end.
+    pub fn at(text: &str, byte: usize, found: impl Into<String>, expected: impl Into<String>) -> Self {
+        let before = text.get(..byte.min(text.len())).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+        SyntaxError { file: None, line, column, found: found.into(), expected: expected.into() }
+    }
+
     /// The same with the name of the file.
     pub fn in_file(mut self, file: impl Into<String>) -> Self {
         self.file = Some(file.into());

@@ -111,14 +111,10 @@ impl Known {
 
     fn parse(text: &str, name: &str) -> Result<Known, SyntaxError> {
         let known: Known = toml::from_str(text).map_err(|error| {
-            let at = error.span().map_or(0, |span| span.start.min(text.len()));
-            let before = text.get(..at).unwrap_or_default();
-            let line = before.matches('\n').count() + 1;
-            let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
             let message = error.message().lines().next().unwrap_or_default();
             let (found, expected) =
                 message.split_once(", expected ").unwrap_or((message, "an entry as docs/known.md has it"));
-            SyntaxError { file: Some(name.to_owned()), line, column, found: found.into(), expected: expected.into() }
+            SyntaxError::at(text, error.span().map_or(0, |span| span.start), found, expected).in_file(name)
         })?;
         if let Some(bug) = known.bugs.iter().find(|bug| bug.expires.as_deref().is_some_and(|date| !is_date(date))) {
             let line = text.lines().position(|line| line.contains("expires")).unwrap_or(0) + 1;
