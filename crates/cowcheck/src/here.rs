@@ -43,6 +43,8 @@ pub struct Plan {
     pub limit: Duration,
     /// Stop at the first failure.
     pub fail_fast: bool,
+    /// How often what failed is run again, alone, at most: until it has failed again.
+    pub confirm: u32,
     /// Where to save traces.
     pub save_trace: Option<PathBuf>,
     /// A fault to plant in our own executor.
@@ -106,6 +108,7 @@ pub fn run(plan: Plan, interrupted: &AtomicBool, sink: &mut dyn Sink) -> Result<
         jobs,
         limit_ms: plan.limit.as_millis() as u64,
         fail_fast: plan.fail_fast,
+        confirm: plan.confirm,
         save_trace: plan.save_trace,
         fault: plan.fault,
         devices: machine.devices(),

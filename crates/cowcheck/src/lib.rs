@@ -12,6 +12,7 @@ pub mod guest;
 pub mod here;
 pub mod kmod;
 pub mod known;
+pub mod lab;
 pub mod matrix;
 pub mod provide;
 pub mod report;

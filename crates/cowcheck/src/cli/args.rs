@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use cowcheck_model::memory::Size;
 
 use super::exit;
+use super::lab_args::LabArgs;
 use crate::executor::fault::Fault;
 use crate::guest::fault::Planted;
 use crate::suite::select::Selection;
@@ -44,6 +45,8 @@ pub enum Command {
     Vm(VmArgs),
     /// Build the helper module, which gives every kind of pin and the truth about pages
     Kmod(KmodArgs),
+    /// Plant bugs in kernels, and see which check catches which
+    Lab(LabArgs),
     /// Judge saved traces again, without touching the kernel
     #[command(after_help = "Examples:\n  cowcheck run --save-trace traces\n  cowcheck judge traces/*.json")]
     Judge(JudgeArgs),
@@ -116,6 +119,9 @@ pub struct Running {
     /// Stop at the first failure
     #[arg(long)]
     pub fail_fast: bool,
+    /// Run what fails again, alone, until it has failed again, at most so many times
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub confirm: u32,
     /// What goes to standard output
     #[arg(long, value_enum, default_value_t = Format::Terminal)]
     pub format: Format,
@@ -148,7 +154,7 @@ fn wait(text: &str) -> Result<Duration, String> {
 }
 
 /// `FORMAT=FILE`, for any formats.
-fn output<F: ValueEnum>(text: &str) -> Result<(F, PathBuf), String> {
+pub(super) fn output<F: ValueEnum>(text: &str) -> Result<(F, PathBuf), String> {
     let names =
         || F::value_variants().iter().filter_map(ValueEnum::to_possible_value).map(|value| value.get_name().to_owned());
     let expected = || format!("expected FORMAT=FILE, FORMAT being one of {}", names().collect::<Vec<_>>().join(", "));
@@ -397,7 +403,7 @@ pub struct MachineArgs {
     pub guests: Option<u16>,
 }
 
-fn memory(text: &str) -> Result<u64, String> {
+pub(super) fn memory(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(Size(bytes)) if (96 << 20..=1 << 40).contains(&bytes) => Ok(bytes),
         _ => Err("expected a size between 96M and 1024G, as in 512M or 4G".to_owned()),

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, IsTerminal, LineWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use cowcheck_model::memory::Size;
@@ -178,6 +178,7 @@ fn task(args: &VmArgs) -> anyhow::Result<Task> {
         jobs: running.jobs.map(usize::from),
         limit_ms: running.timeout.as_millis() as u64,
         fail_fast: running.fail_fast,
+        confirm: running.confirm,
         traces: running.save_trace.is_some(),
         peers_only: running.format == Format::Kselftest,
         fault: running.self_test,
@@ -226,6 +227,10 @@ impl Fleet<'_> {
             directory: &directory,
             patience: Default::default(),
         })
+    }
+
+    fn stop(&self) -> Option<String> {
+        self.interrupted.load(Ordering::Relaxed).then(|| "interrupted".to_owned())
     }
 
     /// What is emulated gets more time: the limit is for checks that hang, not for hosts that are busy.
@@ -285,7 +290,7 @@ impl Fleet<'_> {
                 Said::Note(text) => eprintln!("{mark}note: {text}"),
                 _ => {}
             };
-            let end = self.with_spec(kernel, |spec| session::run_program(spec, words, self.interrupted, told))?;
+            let end = self.with_spec(kernel, |spec| session::run_program(spec, words, &|| self.stop(), told))?;
             self.keep_console(kernel)?;
             Ok(match end {
                 ProgramEnd::Exit(code) => u8::try_from(code).unwrap_or(u8::MAX),
@@ -355,7 +360,7 @@ impl Fleet<'_> {
             1 => directory.clone(),
             _ => directory.join(&kernel.name),
         });
-        let means = Means { sink: fan, save_trace: save.as_deref(), interrupted: self.interrupted };
+        let means = Means { sink: fan, save_trace: save.as_deref(), stop: &|| self.stop() };
         self.with_spec(kernel, |spec| session::run(spec, checks, means))
     }
 

@@ -1,6 +1,6 @@
 //! What a guest is to do. It finds it in its initramfs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use cowcheck_model::text;
@@ -10,7 +10,7 @@ use super::fault::Planted;
 use crate::executor::fault::Fault;
 use crate::known::Known;
 use crate::suite::check::Check;
-use crate::suite::select::{Selection, Unknown, select};
+use crate::suite::select::{Selection, Unknown, select, unknown_id};
 use crate::suite::{self, Sizes};
 
 /// Where the order lies in the guest. Where there is none, a process 1 is no guest of ours.
@@ -59,6 +59,8 @@ pub struct Checks {
     pub limit_ms: u64,
     /// Stop at the first failure.
     pub fail_fast: bool,
+    /// How often what failed is run again, alone, at most: until it has failed again.
+    pub confirm: u32,
     /// Are the traces wanted?
     pub traces: bool,
     /// Only checks that cow.c has.
@@ -79,6 +81,8 @@ pub struct Checks {
 pub enum What {
     /// Of the catalogue.
     Selection(Selection),
+    /// Ids of the catalogue, in the order in which they are run.
+    Ids(Vec<String>),
     /// The name and the text of `.cow` files.
     Scenarios(Vec<(String, String)>),
 }
@@ -88,6 +92,15 @@ impl Checks {
     pub fn checks(&self, sizes: &Sizes) -> Result<Vec<Check>, Unknown> {
         let mut checks = match &self.what {
             What::Selection(selection) => select(suite::catalogue(sizes), selection)?,
+            What::Ids(ids) => {
+                let all = suite::catalogue(sizes);
+                let by_id: BTreeMap<&str, &Check> = all.iter().map(|check| (check.id.as_str(), check)).collect();
+                let find = |id: &String| {
+                    let found = by_id.get(id.as_str()).map(|check| (*check).clone());
+                    found.ok_or_else(|| Unknown(unknown_id(id, &all)))
+                };
+                ids.iter().map(find).collect::<Result<_, _>>()?
+            }
             What::Scenarios(files) => {
                 let read = |(name, text): &(String, String)| {
                     text::parse_valid(text, sizes.page as u32)

@@ -58,6 +58,7 @@ fn run(order: Checks) -> anyhow::Result<ExitCode> {
         jobs: order.jobs,
         limit: Duration::from_millis(order.limit_ms),
         fail_fast: order.fail_fast,
+        confirm: order.confirm,
         save_trace: None,
         fault: order.fault,
         settings: Settings::ForGood,
