@@ -76,7 +76,9 @@ fn carry_out(port: &mut File) -> io::Result<()> {
     let order = fs::read(order::PLACE).map_err(|error| about(order::PLACE, &error))?;
     let order: Order = serde_json::from_slice(&order)?;
     for module in &order.modules {
-        let name = module.path.file_stem().unwrap_or_default().display();
+        let stem = module.path.file_stem().unwrap_or_default().to_string_lossy();
+        // Behind its number.
+        let name = stem.split_once('-').map_or(&*stem, |(_, name)| name);
         match (load(module), module.required) {
             (Ok(()), false) => {}
             // Somebody's own module may change everything, so the results name it.
