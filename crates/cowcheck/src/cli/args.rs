@@ -11,6 +11,7 @@ use super::lab_args::LabArgs;
 use crate::executor::fault::Fault;
 use crate::guest::fault::Planted;
 use crate::suite::select::Selection;
+use crate::vm::load::Named;
 use crate::vm::qemu::Accel;
 
 /// Does this Linux kernel keep the promise of copy-on-write? Shows exactly where it does not.
@@ -80,6 +81,7 @@ Examples:
   cowcheck vm debian:5.10 debian:6.12 debian:7.2 --results out
   cowcheck vm debian:6.1 --check 'cow/collapse-*' --repeat 20 --cmdline 'slub_debug=FZ'
   cowcheck vm debian:6.12 --shell                a prompt in the guest
+  cowcheck vm debian:7.2 --module mine.ko:bug=3  with a module of yours loaded
   cowcheck vm debian:6.12 -- ./cow               the kernel's own selftest, linked statically
 
 Needs qemu-system-x86_64, no root. COWCHECK_QEMU names another QEMU. Packages are kept in
@@ -395,6 +397,10 @@ pub struct MachineArgs {
     /// Do not build and load the helper module: without it some pins and the marks of pages are out of reach
     #[arg(long)]
     pub no_helper: bool,
+    /// Load this kernel module, too, with these parameters, before anything is done; without it nothing is. May be
+    /// given several times; they are loaded in this order, after the helper module
+    #[arg(long, value_name = "FILE.ko[:PARAMETERS]")]
+    pub module: Vec<Named>,
     /// A prompt on the guest's console, instead of checks
     #[arg(long)]
     pub shell: bool,
