@@ -5,6 +5,7 @@
 //! picks the bug.
 #![forbid(unsafe_code)]
 
+pub mod edit;
 pub mod list;
 pub mod mutant;
 
