@@ -44,6 +44,8 @@ pub enum Command {
     Vm(VmArgs),
     /// Build the helper module, which gives every kind of pin and the truth about pages
     Kmod(KmodArgs),
+    /// Plant bugs in kernels, and see which check catches which
+    Lab(LabArgs),
     /// Judge saved traces again, without touching the kernel
     #[command(after_help = "Examples:\n  cowcheck run --save-trace traces\n  cowcheck judge traces/*.json")]
     Judge(JudgeArgs),
@@ -363,6 +365,25 @@ pub enum KmodCommand {
         kernel: Option<String>,
     },
 }
+
+/// `lab`
+#[derive(Debug, clap::Args)]
+pub struct LabArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: LabCommand,
+}
+
+/// What to do in the mutation lab.
+#[derive(Debug, Subcommand)]
+pub enum LabCommand {
+    /// Build the kernel in which the boot parameter cowcheck_bug picks a bug
+    #[command(after_help = LAB_BUILD)]
+    Build,
+}
+
+const LAB_BUILD: &str = "It is built from Debian's package of sources, which is downloaded (160 MB), in the cache (2 GB). The first time \
+    takes ten minutes or more; after a change of mutants only what they concern is built again.";
 
 /// The virtual machines.
 #[derive(Debug, clap::Args)]

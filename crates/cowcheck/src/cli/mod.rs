@@ -7,6 +7,7 @@ pub mod exit;
 pub mod files;
 pub mod judge;
 pub mod kmod;
+pub mod lab;
 pub mod list;
 pub mod matrix;
 pub mod outputs;
@@ -38,6 +39,7 @@ pub fn main() -> Code {
         Command::Show(args) => show::main(&args),
         Command::Vm(args) => vm::main(&args),
         Command::Kmod(args) => kmod::main(&args),
+        Command::Lab(args) => lab::main(&args),
         Command::Judge(args) => judge::main(&args),
         Command::Compare(args) => compare::main(&args),
         Command::Matrix(args) => matrix::main(&args),
