@@ -5,8 +5,12 @@
 //! picks the bug.
 #![forbid(unsafe_code)]
 
+pub mod build;
+pub mod config;
+pub mod edit;
 pub mod list;
 pub mod mutant;
 
+pub use build::build;
 pub use list::list;
 pub use mutant::{Area, Edit, Mutant, Plant, Put};

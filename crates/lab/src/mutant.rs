@@ -6,6 +6,8 @@ use cowcheck_model::contract::Rule;
 use cowcheck_model::text::SyntaxError;
 use serde::{Deserialize, Serialize};
 
+use crate::edit::BUG;
+
 /// One bug, or a correct form that everything has to pass on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -74,7 +76,8 @@ pub struct Edit {
     pub nth: Option<usize>,
     /// Where the text goes.
     pub put: Put,
-    /// Lines of C. `@bug@` stands for an expression that is true when the mutant is chosen.
+    /// C, in which `@bug@` stands for an expression that is true when the mutant is chosen, and `@at@` for the fragment
+    /// that it takes the place of.
     pub text: String,
 }
 
@@ -82,11 +85,11 @@ pub struct Edit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Put {
-    /// Before the line.
+    /// As lines before the line.
     Before,
-    /// After the line.
+    /// As lines after the line.
     After,
-    /// In its place.
+    /// In the place of the fragment.
     Instead,
 }
 
@@ -177,8 +180,11 @@ pub fn parse(name: &str, text: &str) -> Result<Mutant, SyntaxError> {
     };
     if let Plant::Edits { edits, .. } = &plant {
         for edit in edits {
-            if !edit.text.contains("@bug@") {
+            if !edit.text.contains(BUG) {
                 return Err(error(place(&edit.text), &edit.text, "@bug@ in the text, so that the bug can be chosen"));
+            }
+            if edit.at.trim().is_empty() || edit.at.contains('\n') {
+                return Err(error(place("at = "), "at", "a fragment of a line"));
             }
             if edit.nth == Some(0) {
                 return Err(error(place("nth"), "nth = 0", "a number from 1"));

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use cowcheck_lab::{Mutant, Plant};
 use cowcheck_model::text::{choice, nearest};
+use cowcheck_vm::Cache;
 
 use super::args::TextOrJson;
 use super::exit::{Code, Usage};
@@ -15,9 +16,23 @@ use crate::suite::glob;
 pub fn main(args: &LabArgs) -> anyhow::Result<Code> {
     match &args.command {
         LabCommand::Run(args) => lab_run::main(args),
+        LabCommand::Build => build(),
         LabCommand::List(args) => list(args),
         LabCommand::Show { name } => show(name),
     }
+}
+
+/// Builds the kernel with the mutants, and says how to boot one.
+fn build() -> anyhow::Result<Code> {
+    let mutants = cowcheck_lab::list()?;
+    let built = cowcheck_lab::build(&mutants, &Cache::user(), &mut |text| eprintln!("{text}"))?;
+    let tree = built.tree.display();
+    writeln!(
+        std::io::stdout().lock(),
+        "{tree}\nfrom {}; to boot it with a bug: cowcheck vm {tree} --cmdline cowcheck_bug=NUMBER",
+        built.source.package
+    )?;
+    Ok(Code::Success)
 }
 
 /// All mutants that these patterns name; every one without any.

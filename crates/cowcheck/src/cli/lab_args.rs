@@ -21,6 +21,9 @@ pub enum LabCommand {
     /// Run the checks on every mutant, and tell which check kills which
     #[command(after_help = RUN_HELP)]
     Run(LabRunArgs),
+    /// Build the kernel in which the boot parameter cowcheck_bug picks a bug; `run` does so by itself
+    #[command(after_help = BUILD_HELP)]
+    Build,
     /// List the mutants
     List(LabListArgs),
     /// Print what a mutant is: what is wrong, how it is planted, how it can be seen
@@ -30,6 +33,10 @@ pub enum LabCommand {
         name: String,
     },
 }
+
+const BUILD_HELP: &str = "\
+It is built from Debian's package of sources, which is downloaded (160 MB), in the cache (2 GB). The first time
+takes ten minutes or more; after a change of mutants only what they concern is built again.";
 
 const RUN_HELP: &str = "\
 Examples:

@@ -26,12 +26,15 @@ use crate::suite::select::{Filter, Selection, select};
 use crate::suite::{self, Sizes};
 use crate::vm::directory::Directory;
 use crate::vm::qemu::{self, Accel, Machine};
-use crate::vm::session::Spec;
+use crate::vm::session::{Spec, Subject};
 use crate::vm::slim::loaded_part;
-use crate::vm::{accel, fleet};
+use crate::vm::{accel, fleet, subject};
 
 /// The groups that are run if none is named.
 const GROUPS: [&str; 2] = ["cow", "collapse"];
+
+/// What the kernel is called that the lab builds.
+const BUILT: &str = "built";
 
 /// Runs the checks on every mutant.
 pub fn main(args: &LabRunArgs) -> anyhow::Result<Code> {
@@ -136,9 +139,22 @@ fn families(args: &LabRunArgs, mutants: &[Mutant], cache: &Cache, undone: &mut V
         }
     }
     if mutants.iter().any(|mutant| matches!(mutant.plant, Plant::Edits { .. })) {
-        lost("mutants of the built kernel", &"it cannot be built yet");
+        match built(cache) {
+            Ok(kernel) => families.push(Family::built(BUILT, &kernel, mutants)),
+            Err(error) => lost("mutants of the built kernel", &format!("{error:#}")),
+        }
     }
     families
+}
+
+/// The kernel with all mutants that are edits: their numbers are among all there are.
+fn built(cache: &Cache) -> anyhow::Result<Subject> {
+    let mut say = |text: &str| eprintln!("{BUILT}: {text}");
+    let built = cowcheck_lab::build(&cowcheck_lab::list()?, cache, &mut say)?;
+    let mut kernel = subject::find(&built.tree.display().to_string(), cache, true, &mut say)?;
+    kernel.handle = BUILT.to_owned();
+    kernel.package = Some(built.source.package);
+    Ok(kernel)
 }
 
 fn choose_accel(

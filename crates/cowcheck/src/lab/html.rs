@@ -169,7 +169,7 @@ fn set(page: &mut Page, matrix: &KillMatrix) {
     }
     page.raw("</ul>");
     if !matrix.fast {
-        let told = format!("{} that can kill kill nothing here.", checks(matrix.killed_nothing.len()));
+        let told = format!("Of the checks that can kill, {} kill nothing here.", matrix.killed_nothing.len());
         page.element("p", &[], &told);
     }
 }

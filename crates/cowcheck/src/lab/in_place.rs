@@ -10,12 +10,26 @@ use cowcheck_vm::{Cache, Error};
 use crate::vm::session::Subject;
 use crate::vm::subject;
 
-macro_rules! files {
-    ($($name:literal),*) => { &[$(($name, include_str!(concat!("../../../../lab/in-place/", $name)))),*] };
+macro_rules! file {
+    ($name:literal) => {
+        ($name, include_str!(concat!("../../../../lab/in-place/", $name)))
+    };
 }
 
+/// The helper module's part that knows how kernels differ is its part, too.
+const FILES: &[(&str, &str)] = &[
+    ("compat.h", include_str!("../../../../kmod/compat.h")),
+    file!("Kbuild"),
+    file!("bugs.h"),
+    file!("collapse.c"),
+    file!("collapse.h"),
+    file!("hook.c"),
+    file!("kernel.c"),
+    file!("kernel.h"),
+];
+
 /// All that kbuild needs.
-const SOURCES: Sources<'static> = Sources { name: "in_place", files: files![] };
+const SOURCES: Sources<'static> = Sources { name: "cowcheck_in_place", files: FILES };
 
 /// The module's name, as /proc/modules has it.
 pub const NAME: &str = SOURCES.name;
@@ -27,4 +41,24 @@ pub fn stock(handle: &str, cache: &Cache, say: &mut dyn FnMut(&str)) -> Result<(
     let file = target.build(&SOURCES, cache, say)?;
     let module = fs::read(&file).map_err(|source| Error::Io { path: file, source })?;
     Ok((stock, module))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn all_sources_are_in_the_program() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../lab/in-place");
+        let mut there: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name == "Kbuild" || name.ends_with(".c") || name.ends_with(".h"))
+            .collect();
+        there.sort();
+        let ours: Vec<&str> = FILES.iter().map(|(name, _)| *name).filter(|name| *name != "compat.h").collect();
+        assert_eq!(ours, there);
+    }
 }

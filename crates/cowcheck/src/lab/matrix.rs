@@ -209,6 +209,7 @@ pub(super) mod sample {
         ];
         rows[0].peer = Some(Peer { failed: vec!["x".to_owned()], of: 700, end: None });
         rows[1].peer = Some(Peer { failed: vec![], of: 700, end: None });
+        rows[2].unconfirmed = vec!["cow/c/1".to_owned()];
         let mut dead = rows[1].clone();
         dead.mutant = "dead".to_owned();
         dead.fate = Fate::Unviable { reason: "no boot: panic".to_owned() };

@@ -28,6 +28,7 @@ use crate::report::json::Json;
 use crate::suite::select::Selection;
 use crate::vm::fleet;
 use crate::vm::guest::Patience;
+use crate::vm::load::Load;
 use crate::vm::qemu::Machine;
 use crate::vm::session::{self, CONSOLES, Means, ProgramEnd, Spec};
 use crate::wire::Said;
@@ -433,7 +434,8 @@ impl Lab<'_> {
             return Ok(String::new());
         }
         let kernel = fs::read(&trial.subject.file)?;
-        let modules = serde_json::to_vec(&trial.subject.modules)?;
+        let module = |load: &Load| (load.name.clone(), load.parameters.clone(), load.data.clone());
+        let modules = serde_json::to_vec(&trial.subject.modules.iter().map(module).collect::<Vec<_>>())?;
         let how =
             serde_json::to_vec(&(&self.selection, self.fast && what == "mutant", self.machine.memory, &self.known))?;
         let peer = if what == "reference" { &[][..] } else { self.peer.as_deref().unwrap_or_default() };

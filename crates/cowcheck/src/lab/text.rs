@@ -55,7 +55,7 @@ pub fn text(matrix: &KillMatrix, color: bool) -> String {
         matrix.cover.checks.iter().for_each(|check| line(&format!("  {check}")));
     }
     if !matrix.fast {
-        line(&format!("{} that can kill kill nothing here.", checks(matrix.killed_nothing.len())));
+        line(&format!("Of the checks that can kill, {} kill nothing here.", matrix.killed_nothing.len()));
     }
     if let (ran @ 1.., sees) = matrix.peer() {
         line(&format!("The kernel's own cow.c sees {sees} of {}.", mutants(ran)));
@@ -71,9 +71,11 @@ pub fn text(matrix: &KillMatrix, color: bool) -> String {
 pub(super) fn cover(matrix: &KillMatrix) -> String {
     let count = checks(matrix.cover.checks.len());
     match (matrix.fast, matrix.cover.is_smallest) {
-        (true, _) => format!("{count} made the first kills; each mutant was left at its first:"),
-        (false, true) => format!("{count} kill all that is caught, and no fewer do:"),
-        (false, false) => format!("{count} kill all that is caught; fewer may do (the search was given up):"),
+        (true, _) => format!("First kills, each mutant being left at its first, were made by {count} at least:"),
+        (false, true) => format!("Enough to kill all that is caught, and the fewest, are {count}:"),
+        (false, false) => {
+            format!("Enough to kill all that is caught are {count}; fewer may be (the search was given up):")
+        }
     }
 }
 

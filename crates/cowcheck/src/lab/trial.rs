@@ -3,6 +3,7 @@
 use cowcheck_lab::{Mutant, Plant};
 
 use super::in_place;
+use crate::vm::load::Load;
 use crate::vm::session::Subject;
 
 /// The boot parameter that picks a bug of the built kernel.
@@ -38,7 +39,8 @@ impl Family {
         let plant = |mutant: &Mutant| {
             let mut subject = stock.clone();
             let parameters = format!("bug={}", mutant.number());
-            subject.modules.push((in_place::NAME.to_owned(), parameters, module.to_vec()));
+            let (name, data) = (in_place::NAME.to_owned(), module.to_vec());
+            subject.modules.push(Load { name, parameters, data, required: true });
             Trial { name: mutant.name.clone(), subject, cmdline: String::new() }
         };
         Family::of(on, stock, |plants| matches!(plants, Plant::InPlace { .. }), mutants, plant, String::new())
@@ -90,7 +92,8 @@ mod tests {
     const HEAD: &str = "title = \"t\"\narea = \"fork\"\nabout = \"a\"\n";
 
     fn kernel() -> Subject {
-        let modules = vec![("helper".to_owned(), String::new(), vec![1])];
+        let (name, parameters) = ("helper".to_owned(), String::new());
+        let modules = vec![Load { name, parameters, data: vec![1], required: false }];
         let (handle, release, file) = ("debian:7.2".to_owned(), "7.2.1".to_owned(), "vmlinux".into());
         Subject { handle, package: None, release, file, modules }
     }
@@ -111,7 +114,8 @@ mod tests {
         assert_eq!(names(&wrong(&family)), ["wrong"]);
         assert_eq!(family.references[0].subject.modules.len(), 1, "the stock kernel, as it is");
         let last = family.mutants[0].1.subject.modules.last().unwrap();
-        assert_eq!((last.1.as_str(), last.2.as_slice()), ("bug=3", &b"module"[..]));
+        assert_eq!((last.parameters.as_str(), last.data.as_slice()), ("bug=3", &b"module"[..]));
+        assert!(last.required, "without it the kernel would pass for the mutant");
         let family = Family::built("lab", &kernel(), &mutants);
         assert_eq!(
             (names(&family.references), names(&wrong(&family))),
