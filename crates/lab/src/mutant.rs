@@ -110,6 +110,7 @@ pub enum Area {
     Hugetlb,
     Uffd,
     ZeroPage,
+    Guard,
     Collapse,
     InPlace,
 }
@@ -129,6 +130,7 @@ impl fmt::Display for Area {
             Area::Hugetlb => "hugetlb",
             Area::Uffd => "uffd",
             Area::ZeroPage => "zero-page",
+            Area::Guard => "guard",
             Area::Collapse => "collapse",
             Area::InPlace => "in-place",
         })
