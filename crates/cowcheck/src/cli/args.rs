@@ -92,6 +92,7 @@ Examples:
   cowcheck kmod build                      for the kernel that runs
   cowcheck kmod build debian:6.12          with Debian's packages of headers, which are downloaded
   cowcheck kmod build ~/linux              with a kernel's own build tree
+  cowcheck kmod build --in-place debian:7.2
 
 Needs make and gcc, no root. It is kept in $COWCHECK_CACHE or ~/.cache/cowcheck, and built again only when
 the kernel or the module is another.";
@@ -369,6 +370,9 @@ pub enum KmodCommand {
         /// The kernel, as `vm` takes it [default: the one that runs]
         #[arg(value_name = "KERNEL")]
         kernel: Option<String>,
+        /// The lab's module instead, which collapses anonymous THPs in place, with bug=N wrongly; for guests only
+        #[arg(long)]
+        in_place: bool,
     },
 }
 

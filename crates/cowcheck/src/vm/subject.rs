@@ -1,8 +1,6 @@
 //! A kernel as it is booted: its file as QEMU takes it fastest, and the modules that a guest needs, the helper among
 //! them.
 
-use std::fs;
-
 use cowcheck_vm::boot::bootable;
 use cowcheck_vm::kernel::{self, Kernel};
 use cowcheck_vm::module::Target;
@@ -27,10 +25,13 @@ pub fn find(handle: &str, cache: &Cache, helper: bool, say: &mut dyn FnMut(&str)
     }
     let mut modules = for_swap(&kernel)?;
     if helper {
-        match load_helper(&kernel, cache, say) {
-            Ok(data) => {
-                modules.push(Load { name: kmod::NAME.to_owned(), parameters: String::new(), data, required: false })
-            }
+        match kmod::image(&kmod::HELPER, &Target::of(&kernel), cache, say) {
+            Ok(data) => modules.push(Load {
+                name: kmod::HELPER.name.to_owned(),
+                parameters: String::new(),
+                data,
+                required: false,
+            }),
             Err(error) => say(&format!("going on without the helper module: {error}")),
         }
     }
@@ -41,11 +42,6 @@ pub fn find(handle: &str, cache: &Cache, helper: bool, say: &mut dyn FnMut(&str)
         file: bootable.file,
         modules,
     })
-}
-
-fn load_helper(kernel: &Kernel, cache: &Cache, say: &mut dyn FnMut(&str)) -> Result<Vec<u8>, Error> {
-    let file = kmod::build(&Target::of(kernel), cache, say)?;
-    fs::read(&file).map_err(|source| Error::Io { path: file, source })
 }
 
 /// What is built in needs none, and without any of them the guest says what
