@@ -43,7 +43,7 @@ pub enum Command {
     Show(ShowArgs),
     /// Run checks on other kernels, each in a VM
     #[command(after_help = VM_EXAMPLES)]
-    Vm(VmArgs),
+    Vm(Box<VmArgs>),
     /// Build the helper module, which gives every kind of pin and the truth about pages
     Kmod(KmodArgs),
     /// Plant bugs in kernels, and see which check catches which

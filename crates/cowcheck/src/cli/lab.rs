@@ -47,6 +47,17 @@ pub(super) fn chosen(globs: &[String]) -> anyhow::Result<Vec<Mutant>> {
     Ok(mutants)
 }
 
+/// These mutants, and the correct forms that are planted as any of them is: without those nothing is judged.
+pub(super) fn with_controls(mut chosen: Vec<Mutant>) -> anyhow::Result<Vec<Mutant>> {
+    let same = |a: &Mutant, b: &Mutant| std::mem::discriminant(&a.plant) == std::mem::discriminant(&b.plant);
+    for control in cowcheck_lab::list()?.into_iter().filter(|mutant| mutant.control) {
+        if chosen.iter().any(|mutant| same(mutant, &control)) && !chosen.contains(&control) {
+            chosen.push(control);
+        }
+    }
+    Ok(chosen)
+}
+
 fn unknown(name: &str, mutants: &[Mutant]) -> Usage {
     let names = || mutants.iter().map(|mutant| mutant.name.as_str());
     let mut near: Vec<&str> = names().filter(|each| each.contains(name.trim_matches('*'))).take(3).collect();

@@ -1,5 +1,6 @@
 //! `cowcheck lab run`
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
@@ -9,7 +10,7 @@ use cowcheck_lab::{Mutant, Plant};
 use cowcheck_vm::Cache;
 
 use super::exit::{Code, Usage};
-use super::lab::chosen;
+use super::lab::{chosen, with_controls};
 use super::lab_args::{KillFormat, LabRunArgs};
 use super::run::catch_signals;
 use crate::known::{self, Known};
@@ -38,7 +39,7 @@ const BUILT: &str = "built";
 
 /// Runs the checks on every mutant.
 pub fn main(args: &LabRunArgs) -> anyhow::Result<Code> {
-    let mutants = chosen(&args.globs)?;
+    let mutants = with_controls(chosen(&args.globs)?)?;
     let selection = selection(args)?;
     let peer = peer(args)?;
     let (known, _) = Known::with(&[] as &[&Path], &known::today()).map_err(|error| Usage(error.to_string()))?;
@@ -131,7 +132,8 @@ fn families(args: &LabRunArgs, mutants: &[Mutant], cache: &Cache, undone: &mut V
         undone.push(format!("{what}: {error}"));
     };
     if mutants.iter().any(|mutant| matches!(mutant.plant, Plant::InPlace { .. })) {
-        for handle in &args.kernel {
+        let kernels: BTreeSet<&String> = args.kernel.iter().collect();
+        for handle in kernels {
             match in_place::stock(handle, cache, &mut |text| eprintln!("{handle}: {text}")) {
                 Ok((stock, module)) => families.push(Family::in_place(handle, &stock, &module, mutants)),
                 Err(error) => lost(&format!("mutants of the in-place collapse on {handle}"), &error),

@@ -182,6 +182,7 @@ impl Lab<'_> {
         }) {
             return Ok(known);
         }
+        self.forget(&file_name(&trial.name, &family.on))?;
         let checks = self.checks(What::Selection(self.selection.clone()), LIMIT);
         let until = Instant::now() + WHOLE;
         let mut ran = self.session(trial, family, &checks, until, &|_| false, view)?;
@@ -210,6 +211,7 @@ impl Lab<'_> {
             known.kills().iter().for_each(|kill| killers.add(&kill.check));
             return Ok(known);
         }
+        self.forget(&file_name(&trial.name, &family.on))?;
         let began = Instant::now();
         let standard = &proved.standard;
         let all = if self.fast { order(&standard.fit, &mutant.first, killers) } else { standard.fit.clone() };
@@ -255,7 +257,8 @@ impl Lab<'_> {
             row.peer = compared(&proved.peer, &self.peer(program, trial, family, limit)?);
         }
         row.seconds = began.elapsed().as_secs_f64();
-        if !self.is_interrupted() {
+        // What could not be judged is tried again the next time.
+        if !self.is_interrupted() && matches!(row.fate, Fate::Caught { .. } | Fate::Missed) {
             self.keep(|| Line::Mutant { key, row: Box::new(row.clone()) })?;
         }
         Ok(row)
@@ -366,6 +369,18 @@ impl Lab<'_> {
             directory,
             patience: Patience::default(),
         }
+    }
+
+    /// Files of an earlier run: several guests add to them.
+    fn forget(&self, name: &str) -> io::Result<()> {
+        let Some(store) = self.store else { return Ok(()) };
+        for extension in ["jsonl", "console.log"] {
+            match fs::remove_file(store.directory().join(format!("{name}.{extension}"))) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The console is kept, where results are; all else of a guest goes.

@@ -2,7 +2,7 @@
 
 use cowcheck_lab::{Mutant, Plant};
 
-use super::in_place;
+use crate::kmod;
 use crate::vm::load::Load;
 use crate::vm::session::Subject;
 
@@ -39,7 +39,7 @@ impl Family {
         let plant = |mutant: &Mutant| {
             let mut subject = stock.clone();
             let parameters = format!("bug={}", mutant.number());
-            let (name, data) = (in_place::NAME.to_owned(), module.to_vec());
+            let (name, data) = (kmod::IN_PLACE.name.to_owned(), module.to_vec());
             subject.modules.push(Load { name, parameters, data, required: true });
             Trial { name: mutant.name.clone(), subject, cmdline: String::new() }
         };

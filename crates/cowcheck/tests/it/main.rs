@@ -6,6 +6,7 @@
 
 mod alone;
 mod collapse;
+mod lab;
 mod machine;
 mod matrix;
 mod outputs;

@@ -30,6 +30,17 @@ fn run_with(fault: &str, ids: &[String]) -> Results {
     Cowcheck::run(ids).args(["--self-test", fault]).results()
 }
 
+#[test]
+fn what_fails_is_run_again_until_it_has_failed_again() {
+    let id = "cow/fork-write/base";
+    let again = |fault: &[&str]| {
+        let results = Cowcheck::run([id, "cow/uring-fork/base"]).args(["--confirm", "5"]).args(fault).results();
+        (results.check(id)["again"].clone(), results.code)
+    };
+    assert_eq!(again(&["--self-test", "wrong-byte"]), (serde_json::json!({ "failed": 2, "runs": 2 }), 1));
+    assert_eq!(again(&[]).0, Value::Null, "what passes is not run again");
+}
+
 /// Every check fails for a page that A wrote, and says which and where.
 #[track_caller]
 fn each_is_told(fault: &str, seen: fn(u64) -> String) {

@@ -12,7 +12,7 @@ const IDS: [&str; 4] =
     ["cow/collapse-before-fork", "cow/collapse-fully-shared", "cow/collapse-lower-shared", "cow/collapse-upper-shared"];
 
 /// An ELF file that passes for a kernel: a PVH note, and the text that says which version it is.
-fn kernel(directory: &Path) -> String {
+pub(crate) fn kernel(directory: &Path) -> String {
     let mut file = vec![0; 64 + 56];
     file[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
     file[16] = 2;
@@ -216,13 +216,17 @@ fn without_headers_it_goes_on_without_the_helper_module() {
     assert_eq!(err(&["--no-helper"]), "");
 }
 
-/// A build tree that is no more than this test needs.
-fn tree(directory: &Path) -> String {
+/// A build tree that is no more than these tests need.
+pub(crate) fn tree(directory: &Path) -> String {
     let tree = directory.join("tree");
     std::fs::create_dir_all(tree.join("arch/x86")).unwrap();
     std::fs::rename(kernel(directory), tree.join("vmlinux")).unwrap();
     std::fs::write(tree.join(".config"), "CONFIG_MODULES=y\n").unwrap();
-    std::fs::write(tree.join("Makefile"), "modules:\n\tcat $(M)/device.c > $(M)/cowcheck.ko\n").unwrap();
+    std::fs::write(
+        tree.join("Makefile"),
+        "modules:\n\tcat $(M)/*.c | tee $(M)/cowcheck.ko > $(M)/cowcheck_in_place.ko\n",
+    )
+    .unwrap();
     tree.display().to_string()
 }
 
