@@ -18,6 +18,7 @@ mod content;
 mod probe;
 mod sight;
 mod states;
+mod storm;
 
 use states::Key;
 
@@ -165,6 +166,12 @@ impl<'a> Judge<'a> {
         };
         match &step.op {
             Op::Read(range) => self.seen(number, step, View::Own(actor), &below(self.world.runs(range)), &record.seen),
+            Op::Storm(range, rivals) => {
+                self.seen(number, step, View::Own(actor), &below(self.world.runs(range)), &record.seen);
+                if record.result == StepResult::Ok {
+                    self.storm(number, step, *rivals, record.storm.as_ref());
+                }
+            }
             Op::ReadBacking(range) => {
                 self.seen(number, step, View::Backing, &below(self.world.runs(range)), &record.seen);
             }
@@ -295,6 +302,7 @@ fn may_be_done_in_part(op: &Op) -> bool {
             !matches!(advice, Advice::HugePage | Advice::NoHugePage | Advice::PageOut | Advice::Collapse)
         }
         Op::Write(_)
+        | Op::Storm(..)
         | Op::WriteBacking(_)
         | Op::WriteVia(..)
         | Op::Mprotect(..)

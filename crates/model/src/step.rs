@@ -23,11 +23,13 @@
 //! | `read via P` | reads every byte through the pin (a pipe is drained) |
 //! | `write via P R` | writes the pages R through a read/write pin |
 //! | `unpin P` | releases the pin |
+//! | `storm R RIVAL...` | writes to R from two threads at once, while the rivals do their own: `collapse`, `fork`, `gup`, `split`, `pageout`, `pin`, `mprotect` ([`crate::storm`]); then stamps R |
 //! | `require S R` | observes R; if it is not in state S, the set-up was not reached |
 
 use std::fmt;
 
 use crate::pages::Range;
+use crate::storm::Rivals;
 
 /// A process of the family. `A` is the first; `fork` steps make the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -279,6 +281,8 @@ pub enum Op {
     Unpin(Pin),
     /// `require S R`
     Require(State, Range),
+    /// `storm R RIVAL...`
+    Storm(Range, Rivals),
 }
 
 impl Op {
@@ -297,7 +301,8 @@ impl Op {
             | Op::Mremap(range)
             | Op::Pin(_, _, range)
             | Op::WriteVia(_, range)
-            | Op::Require(_, range) => Some(range),
+            | Op::Require(_, range)
+            | Op::Storm(range, _) => Some(range),
             Op::Fork(_) | Op::Exit | Op::ClearSoftDirty | Op::ReadVia(_) | Op::Unpin(_) => None,
         }
     }
@@ -324,6 +329,7 @@ impl fmt::Display for Op {
             Op::WriteVia(pin, range) => write!(f, "write via {pin} {range}"),
             Op::Unpin(pin) => write!(f, "unpin {pin}"),
             Op::Require(state, range) => write!(f, "require {} {range}", word(&State::WORDS, *state)),
+            Op::Storm(range, rivals) => write!(f, "storm {range} {rivals}"),
         }
     }
 }

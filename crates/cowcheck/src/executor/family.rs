@@ -8,6 +8,7 @@ use cowcheck_model::pages::Run;
 use cowcheck_model::scenario::Scenario;
 use cowcheck_model::stamp::{Holds, Stamp, Writer};
 use cowcheck_model::step::{Access, Actor, Advice, Op, Pin, PinKind, State, Step};
+use cowcheck_model::storm::Rivals;
 use cowcheck_model::trace::{End, Observed, Record, Seen, StepResult};
 use cowcheck_sys::area::{Area, Fault as Signal};
 use cowcheck_sys::process::{self, Fork};
@@ -19,6 +20,7 @@ use super::look::{Look, Place};
 use super::page_state::{self, Pagemap};
 use super::pins::{self, Held, Refused};
 use super::request::Devices;
+use super::storm::{self, Broken};
 use super::turns::Turns;
 
 /// How often a refusal that may pass is tried again, and how long is waited in between: 0.3 s in all.
@@ -284,10 +286,37 @@ impl Member<'_> {
                 }
                 Err(error) => StepResult::Unmet(format!("the page table cannot be looked at: {error}")),
             },
+            Op::Storm(_, rivals) => self.storm(number, &runs, *rivals, stamp, &mut record),
             Op::Fork(_) | Op::Exit => StepResult::Ok,
         };
         record.result = result;
         record
+    }
+
+    /// Lets it storm, and stamps the pages as a write would.
+    fn storm(
+        &self,
+        number: u32,
+        runs: &[Run],
+        rivals: Rivals,
+        stamp: impl Fn(u32) -> Stamp + Sync,
+        record: &mut Record,
+    ) -> StepResult {
+        let (seen, result) = self.read(runs);
+        record.seen = seen;
+        if result != StepResult::Ok {
+            return result;
+        }
+        let order = storm::Order { layout: &self.layout, runs, rivals, nonce: self.nonce, fault: self.plan.fault };
+        match storm::run(&order, &record.seen) {
+            Ok(storm) => {
+                record.storm = Some(storm);
+                self.write(number, runs, stamp)
+            }
+            Err(Broken::Error(error)) => errno(&error),
+            Err(Broken::NoBase(page)) => StepResult::Skipped(format!("page {page} holds what no step wrote")),
+            Err(Broken::Signal { signal, page }) => StepResult::Signal { signal, page: Some(page) },
+        }
     }
 
     fn parts(&self, runs: &[Run], call: impl Fn(&Area, usize, usize) -> io::Result<()>) -> StepResult {
@@ -577,7 +606,15 @@ fn suffer(fault: Fault) {
             std::hint::spin_loop();
         },
         Fault::Crash => process::crash(),
-        Fault::WrongByte | Fault::LostWrite | Fault::SwappedPage | Fault::FalseMark => {}
+        Fault::WrongByte
+        | Fault::LostWrite
+        | Fault::SwappedPage
+        | Fault::FalseMark
+        | Fault::LostIncrement
+        | Fault::LeakySnapshot
+        | Fault::StaleRead
+        | Fault::LostPinWrite
+        | Fault::NotProtected => {}
     }
 }
 

@@ -20,5 +20,6 @@ pub mod page_state;
 pub mod pins;
 pub mod pool;
 pub mod request;
+pub mod storm;
 pub mod turns;
 pub mod worker;

@@ -4,6 +4,7 @@ use super::pins::PinCell;
 use super::world::World;
 use crate::pages::Run;
 use crate::step::{Actor, Advice, Op, Pin, PinKind, Prot, Step};
+use crate::storm::{Rival, Rivals};
 
 /// How many pages all actors that are alive may have together: 16 of them with 1 GiB each.
 const MAX_CELLS: u64 = 1 << 22;
@@ -34,6 +35,7 @@ impl World {
                 Err(format!("the name of a new pin: {pin} exists already"))
             }
             Op::ReadVia(pin) | Op::WriteVia(pin, _) | Op::Unpin(pin) => self.check_pin(actor, *pin, &step.op, &runs),
+            Op::Storm(_, rivals) => self.check_storm(actor, &runs, *rivals),
             Op::Write(_) | Op::Pin(PinKind::Gup { write: true, .. }, ..) => self.check_prot(actor, &runs, Prot::Rw),
             Op::Read(_) | Op::Touch(_) | Op::Pin(..) => self.check_prot(actor, &runs, Prot::Ro),
             Op::Mprotect(..) | Op::Advise(..) | Op::Munmap(_) | Op::Mremap(_) | Op::Require(..) => {
@@ -92,6 +94,29 @@ impl World {
                 "a family that has at most {MAX_CELLS} pages together, not {family} times {}",
                 self.pages()
             ));
+        }
+        Ok(())
+    }
+
+    /// What writers find must be certain, and a child must have it.
+    fn check_storm(&self, actor: Actor, runs: &[Run], rivals: Rivals) -> Result<(), String> {
+        if self.memory().kind.is_hugetlb() {
+            return Err("memory of small pages or THPs: hugetlb pages can run out in a storm".into());
+        }
+        self.check_prot(actor, runs, Prot::Rw)?;
+        for page in runs.iter().flat_map(|run| run.pages()) {
+            let Some(cell) = self.cell(actor, page) else { continue };
+            if self.sets.get(cell.set).len() > 1 {
+                return Err(format!("pages whose content is certain: that of page {page} is for the kernel to choose"));
+            }
+            let loose = |pin| matches!(self.held(pin), Some(held) if held.owner == actor && held.follows(page));
+            if let Some(pin) = (0..).map_while(Pin::new).find(|pin| loose(*pin)) {
+                // It could hold any count.
+                return Err(format!("pages whose writes no pin or pipe may or may not follow: {pin} has page {page}"));
+            }
+            if rivals.has(Rival::Fork) && (cell.dont_fork || cell.wipe_on_fork) {
+                return Err(format!("pages that a child gets as they are, for `fork`: page {page} is not one"));
+            }
         }
         Ok(())
     }
