@@ -9,6 +9,7 @@ use std::time::Instant;
 use cowcheck_model::checker::judge;
 use cowcheck_model::collapse::collapses;
 use cowcheck_model::explain::explain;
+use cowcheck_model::step::Op;
 use cowcheck_model::trace::{StepResult, Trace};
 use cowcheck_model::verdict::{Kind, Verdict};
 
@@ -169,7 +170,9 @@ fn job(index: usize, entry: &Entry, options: &Options) -> Job {
         fault: options.fault,
         devices: options.devices.clone(),
     };
-    Job { index, request, hugetlb: entry.hugetlb, cost: scenario.memory.bytes() >> 22 }
+    // It collapses what others have carefully mapped by PTEs.
+    let alone = scenario.has(|op| matches!(op, Op::Khugepaged(_)));
+    Job { index, request, hugetlb: entry.hugetlb, alone, cost: scenario.memory.bytes() >> 22 }
 }
 
 /// Turns news into events.
@@ -260,6 +263,11 @@ pub fn outcome(index: usize, id: &str, trace: Trace, known: &Known) -> Outcome {
             told.then(|| format!("step {number}, `{step}`, took {} tries", record.tries))
         })
         .collect();
+    for record in &trace.records {
+        if let (Some(storm), Some(step)) = (&record.storm, trace.scenario.step(record.step)) {
+            notes.push(format!("step {}, `{step}`: {storm}", record.step));
+        }
+    }
     let collapses = collapses(&trace);
     for collapse in &collapses {
         let step = trace.scenario.step(collapse.step).map(|step| format!(", `{step}`")).unwrap_or_default();

@@ -125,7 +125,9 @@ impl<'a> Judge<'a> {
                 let before = self.refused.as_ref().map(|refused| format!("; {refused}")).unwrap_or_default();
                 self.unreached.push(format!("step {number}, `{step}`: {found}{before}"));
             }
-            StepResult::Errno(_) if matches!(step.op, Op::Advise(Advice::Collapse | Advice::PageOut, _)) => {
+            StepResult::Errno(_)
+                if matches!(step.op, Op::Advise(Advice::Collapse | Advice::PageOut, _) | Op::CollapseOf(..)) =>
+            {
                 self.refused = Some(format!("step {number}, `{step}`, was {}", record.result));
             }
             StepResult::Skipped(_) => self.not_done(number, step, &record.result),
@@ -318,6 +320,8 @@ fn may_be_done_in_part(op: &Op) -> bool {
         | Op::Pin(..)
         | Op::ReadVia(_)
         | Op::Unpin(_)
+        | Op::CollapseOf(..)
+        | Op::Khugepaged(_)
         | Op::Require(..) => false,
     }
 }

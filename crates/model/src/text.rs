@@ -212,7 +212,8 @@ impl<'a> Line<'a> {
         loop {
             let word = self.peek();
             let rival = self.one_of(&Rival::WORDS)?;
-            rivals = rivals.with(rival).ok_or_else(|| self.error(word, "another of them: this one is there already"))?;
+            rivals =
+                rivals.with(rival).ok_or_else(|| self.error(word, "another of them: this one is there already"))?;
             if self.peek().is_none() {
                 return Ok(rivals);
             }
@@ -238,6 +239,14 @@ impl<'a> Line<'a> {
                 let range = self.range()?;
                 Op::Mprotect(range, self.one_of(&Prot::WORDS)?)
             }
+            "collapse" => {
+                let range = self.range()?;
+                match self.skip("of") {
+                    true => Op::CollapseOf(range, self.actor()?),
+                    false => Op::Advise(Advice::Collapse, range),
+                }
+            }
+            "khugepaged" => Op::Khugepaged(self.range()?),
             "munmap" => Op::Munmap(self.range()?),
             "mremap" => Op::Mremap(self.range()?),
             "clear-soft-dirty" => Op::ClearSoftDirty,
@@ -271,7 +280,7 @@ impl<'a> Line<'a> {
 
 /// What a step can begin with, the nearest first.
 fn expected_ops(found: &str) -> String {
-    const OPS: [&str; 16] = [
+    const OPS: [&str; 17] = [
         "write",
         "read",
         "touch",
@@ -288,6 +297,7 @@ fn expected_ops(found: &str) -> String {
         "require",
         "read via",
         "storm",
+        "khugepaged",
     ];
     let all = OPS.iter().copied().chain(Advice::WORDS.iter().map(|(_, word)| *word));
     match nearest(found, all.clone()) {

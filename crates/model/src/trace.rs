@@ -87,7 +87,15 @@ fn is_one(number: &u32) -> bool {
 impl Record {
     /// A step that was done and saw nothing.
     pub fn ok(step: u32) -> Record {
-        Record { step, result: StepResult::Ok, tries: 1, seen: vec![], states: vec![], states_left_out: false, storm: None }
+        Record {
+            step,
+            result: StepResult::Ok,
+            tries: 1,
+            seen: vec![],
+            states: vec![],
+            states_left_out: false,
+            storm: None,
+        }
     }
 }
 

@@ -13,6 +13,7 @@
 
 pub mod family;
 pub mod fault;
+mod khugepaged;
 pub mod kmsg;
 pub mod layout;
 pub mod look;

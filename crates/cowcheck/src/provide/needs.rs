@@ -35,6 +35,10 @@ pub struct Needs {
     pub memlock: u64,
     /// MADV_COLLAPSE.
     pub collapse: bool,
+    /// MADV_COLLAPSE of another process's memory.
+    pub of_another: bool,
+    /// khugepaged, woken while nothing else runs: it collapses what others have carefully mapped by PTEs.
+    pub khugepaged: bool,
     /// /proc/self/pagemap, to look at page states.
     pub pagemap: bool,
 }
@@ -103,7 +107,11 @@ impl Needs {
             }),
             io_uring: storms(Rival::Pin) || scenario.has(|op| matches!(op, Op::Pin(PinKind::READ_WRITE, ..))),
             memlock: most_pinned(scenario, page_size),
-            collapse: storms(Rival::Collapse) || scenario.has(|op| matches!(op, Op::Advise(Advice::Collapse, _))),
+            collapse: storms(Rival::Collapse)
+                || memory.kind == MemoryKind::ShmemThp
+                || scenario.has(|op| matches!(op, Op::Advise(Advice::Collapse, _) | Op::CollapseOf(..))),
+            of_another: scenario.has(|op| matches!(op, Op::CollapseOf(..))),
+            khugepaged: scenario.has(|op| matches!(op, Op::Khugepaged(_))),
             pagemap: scenario.has(|op| matches!(op, Op::Require(..))),
         }
     }
@@ -112,6 +120,12 @@ impl Needs {
     pub fn unmet(&self, machine: &Machine) -> Option<Unmet> {
         if self.collapse && !machine.collapse {
             return unmet("kernel without MADV_COLLAPSE", "Linux 6.1 or later");
+        }
+        if self.of_another && !machine.root {
+            return unmet("process_madvise(2) on another process is for root only", "run as root");
+        }
+        if self.khugepaged && !machine.root {
+            return unmet("khugepaged is for root only to wake", "run as root");
         }
         if self.pagemap && machine.pagemap == Pagemap::None {
             return unmet("no /proc/self/pagemap", "a kernel with CONFIG_PROC_PAGE_MONITOR=y and /proc mounted");

@@ -126,6 +126,8 @@ impl Piece {
             | Op::WriteBacking(_)
             | Op::Mprotect(..)
             | Op::Advise(..)
+            | Op::CollapseOf(..)
+            | Op::Khugepaged(_)
             | Op::Mremap(_)
             | Op::ClearSoftDirty
             | Op::ReadVia(_)

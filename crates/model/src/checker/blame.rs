@@ -52,7 +52,9 @@ impl Judge<'_> {
                 let since = fork.map(|fork| format!(" after the fork in step {fork}")).unwrap_or_default();
                 (Rule::Isolation, format!("{writer} wrote that{since}, and {observer} must never see it"))
             }
-            (Some(Op::Write(_) | Op::Storm(..) | Op::WriteVia(..) | Op::WriteBacking(_)), _) if of != page => other_page(page, of),
+            (Some(Op::Write(_) | Op::Storm(..) | Op::WriteVia(..) | Op::WriteBacking(_)), _) if of != page => {
+                other_page(page, of)
+            }
             (Some(Op::WriteBacking(_)), Some(_)) if !allowed.iter().any(|origin| self.is_of_backing(*origin)) => {
                 (Rule::Integrity, "the file shows through the private copy".to_owned())
             }

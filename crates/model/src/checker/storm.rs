@@ -74,8 +74,9 @@ impl Judge<'_> {
             (_, Some(_)) => "; that was not written yet",
         };
         let at = pages(Run { first: page, count: 1 });
-        let sentence =
-            format!("in step {number}, `{step}`, {who} at byte {offset} of {at} and saw {seen}{why}; allowed: {allowed}");
+        let sentence = format!(
+            "in step {number}, `{step}`, {who} at byte {offset} of {at} and saw {seen}{why}; allowed: {allowed}"
+        );
         self.violation(Violation { rule, step: number, pages: page.to_string(), seen, allowed, sentence });
     }
 }

@@ -34,11 +34,12 @@ impl World {
             Op::Pin(_, pin, _) if self.pin_owner(*pin).is_some() => {
                 Err(format!("the name of a new pin: {pin} exists already"))
             }
+            Op::CollapseOf(_, owner) => self.check_collapse_of(actor, *owner, &runs),
             Op::ReadVia(pin) | Op::WriteVia(pin, _) | Op::Unpin(pin) => self.check_pin(actor, *pin, &step.op, &runs),
             Op::Storm(_, rivals) => self.check_storm(actor, &runs, *rivals),
             Op::Write(_) | Op::Pin(PinKind::Gup { write: true, .. }, ..) => self.check_prot(actor, &runs, Prot::Rw),
             Op::Read(_) | Op::Touch(_) | Op::Pin(..) => self.check_prot(actor, &runs, Prot::Ro),
-            Op::Mprotect(..) | Op::Advise(..) | Op::Munmap(_) | Op::Mremap(_) | Op::Require(..) => {
+            Op::Mprotect(..) | Op::Advise(..) | Op::Khugepaged(_) | Op::Munmap(_) | Op::Mremap(_) | Op::Require(..) => {
                 self.check_prot(actor, &runs, Prot::None)
             }
             Op::ReadBacking(_) | Op::WriteBacking(_) | Op::Probe(..) | Op::Exit | Op::ClearSoftDirty => Ok(()),
@@ -71,11 +72,11 @@ impl World {
     fn check_memory(&self, op: &Op) -> Result<(), String> {
         let memory = self.memory();
         match op {
-            Op::ReadBacking(_) if !memory.kind.has_backing() => {
-                Err(format!("memory with a backing (zero, huge-zero, memfd, tmpfile, memfd-hugetlb), not {memory}"))
-            }
+            Op::ReadBacking(_) if !memory.kind.has_backing() => Err(format!(
+                "memory with a backing (zero, huge-zero, memfd, shmem-thp, tmpfile, memfd-hugetlb), not {memory}"
+            )),
             Op::WriteBacking(_) if !memory.kind.has_file() => {
-                Err(format!("memory with a file (memfd, tmpfile, memfd-hugetlb), not {memory}"))
+                Err(format!("memory with a file (memfd, shmem-thp, tmpfile, memfd-hugetlb), not {memory}"))
             }
             Op::Advise(Advice::Free | Advice::WipeOnFork, _) if memory.kind.has_file() || memory.kind.is_hugetlb() => {
                 Err(format!("anonymous memory without hugetlb pages: the kernel refuses this advice on {memory}"))
@@ -96,6 +97,17 @@ impl World {
             ));
         }
         Ok(())
+    }
+
+    /// Whose pages are collapsed must be there, and somebody else.
+    fn check_collapse_of(&self, actor: Actor, owner: Actor, runs: &[Run]) -> Result<(), String> {
+        if owner == actor {
+            return Err(format!("pages of another actor: `collapse` alone is for those of {actor}"));
+        }
+        match self.space(owner) {
+            Some(space) if space.alive => self.check_prot(owner, runs, Prot::None),
+            _ => Err(format!("pages of an actor that is alive: {owner} is not")),
+        }
     }
 
     /// What writers find must be certain, and a child must have it.

@@ -290,6 +290,8 @@ impl World {
             Op::ReadVia(pin) => self.drain(*pin),
             Op::Unpin(pin) => self.pins[pin.index()] = None,
             Op::Read(_) | Op::Touch(_) | Op::ReadBacking(_) | Op::Probe(..) | Op::Mremap(_) | Op::Require(..) => {}
+            // They change no content.
+            Op::CollapseOf(..) | Op::Khugepaged(_) => {}
         }
     }
 

@@ -63,7 +63,7 @@ fn a_pin_belongs_to_who_took_it() {
 
 #[test]
 fn the_memory_must_have_what_the_step_is_about() {
-    let backing = "memory with a backing (zero, huge-zero, memfd, tmpfile, memfd-hugetlb), not anon 4K x8";
+    let backing = "memory with a backing (zero, huge-zero, memfd, shmem-thp, tmpfile, memfd-hugetlb), not anon 4K x8";
     refused(ANON, "A read backing all", 3, backing);
     let file = "memory with a file (memfd, tmpfile, memfd-hugetlb), not zero 4K x8";
     refused("zero 4K x8", "A write backing all", 3, file);
