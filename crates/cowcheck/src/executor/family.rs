@@ -269,7 +269,7 @@ impl Member<'_> {
             Op::Advise(Advice::PageOut, _) => self.page_out(&runs, &mut record.tries),
             Op::Advise(advice, _) => self.parts(&runs, |area, offset, len| area.advise(offset, len, *advice)),
             Op::CollapseOf(_, owner) => self.collapse_of(*owner, &runs, &mut record),
-            Op::Khugepaged(_) => self.khugepaged(&runs, &mut record.tries),
+            Op::Khugepaged(_) => self.khugepaged(&runs),
             Op::Munmap(_) => self.parts(&runs, Area::unmap),
             Op::Mremap(_) => {
                 let result = done(self.layout.remap(&runs));
@@ -513,7 +513,7 @@ impl Member<'_> {
     }
 
     /// Wakes khugepaged until it has been everywhere twice since, or the pages are mapped by PMDs.
-    fn khugepaged(&self, runs: &[Run], wakes: &mut u32) -> StepResult {
+    fn khugepaged(&self, runs: &[Run]) -> StepResult {
         let khugepaged = match Khugepaged::find() {
             Ok(khugepaged) => khugepaged,
             Err(error) => return StepResult::Skipped(format!("khugepaged cannot be woken: {error}")),
@@ -525,10 +525,7 @@ impl Member<'_> {
             self.states(runs).is_ok_and(|states| unmet(states).is_none())
         };
         match khugepaged.wake(is_mapped) {
-            Ok(times) => {
-                *wakes = times;
-                StepResult::Ok
-            }
+            Ok(()) => StepResult::Ok,
             Err(why) => StepResult::Skipped(why),
         }
     }

@@ -34,21 +34,21 @@ impl Khugepaged {
         rounds.trim().parse().map_err(io::Error::other)
     }
 
-    /// Wakes it until it has gone round, or until `is_done`. How often it was woken; or in words why it did not go round.
-    pub(super) fn wake(&self, is_done: impl Fn() -> bool) -> Result<u32, String> {
+    /// Wakes it until it has gone round, or until `is_done`. An error says in words why it did not go round.
+    pub(super) fn wake(&self, is_done: impl Fn() -> bool) -> Result<(), String> {
         let told = |error: io::Error| format!("khugepaged cannot be woken: {error}");
         let began = Instant::now();
         let before = self.rounds().map_err(told)?;
-        for wakes in 1.. {
+        while began.elapsed() < LIMIT {
             fs::write(self.folder.join("scan_sleep_millisecs"), self.sleep.trim()).map_err(told)?;
             thread::sleep(PAUSE);
             if is_done() || self.rounds().map_err(told)? >= before + TIMES {
-                return Ok(wakes);
-            }
-            if began.elapsed() >= LIMIT {
-                break;
+                return Ok(());
             }
         }
-        Err(format!("khugepaged has not gone round {TIMES} times in {} s", LIMIT.as_secs_f64()))
+        Err(format!(
+            "khugepaged has not gone round {TIMES} times in {} s: the machine is busy, and it comes after all others",
+            LIMIT.as_secs_f64()
+        ))
     }
 }

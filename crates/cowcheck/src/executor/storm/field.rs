@@ -189,16 +189,14 @@ impl<'a> Field<'a> {
 
     /// A word that nobody writes and that is not as it was.
     fn rest(&self, index: usize, words: &[u64]) -> Option<Odd> {
-        const SLOT: [usize; SLOTS] = [5, 5 + 64, 5 + 128];
+        let is_written = |at: usize| (0..SLOTS).any(|slot| Self::offset(slot) == at * 8);
+        let is_odd = |at: usize, is: u64, was: u64| is != was && !is_written(at);
+        let mut all = words.iter().copied().enumerate();
         let changed = match self.base[index] {
-            Some(stamp) => {
-                words.iter().zip(stamp.words()).enumerate().find(|(at, (is, was))| *is != was && !SLOT.contains(at))
-            }
-            None => {
-                words.iter().zip(std::iter::repeat(0)).enumerate().find(|(at, (is, _))| **is != 0 && !SLOT.contains(at))
-            }
+            Some(stamp) => all.zip(stamp.words()).find(|((at, is), was)| is_odd(*at, *is, *was)).map(|(is, _)| is),
+            None => all.find(|(at, is)| is_odd(*at, *is, 0)),
         };
-        changed.map(|(at, (is, _))| Odd { eye: Eye::Rest, index, offset: at * 8, least: 0, most: 0, word: *is })
+        changed.map(|(at, word)| Odd { eye: Eye::Rest, index, offset: at * 8, least: 0, most: 0, word })
     }
 
     /// Keeps a sighting.

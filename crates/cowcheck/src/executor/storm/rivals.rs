@@ -28,6 +28,9 @@ const BEGIN: Duration = Duration::from_millis(50);
 const SOME: usize = 4;
 /// How many pages are protected or paged out at once, at most.
 const MANY: usize = 64;
+/// How long the pin rival holds nothing between two rounds, so that others have pages without a pin, too: a ring's end is
+/// some time before that of its pins.
+const UNPINNED: Duration = Duration::from_millis(4);
 /// How often a pin is written through.
 const WRITES: u32 = 8;
 
@@ -55,6 +58,9 @@ pub(super) fn run(field: &Field<'_>, rival: Rival, count: &Count) {
             Rival::Mprotect => own.protect(&mut dice),
         };
         count.note(result);
+        if rival == Rival::Pin {
+            std::thread::sleep(UNPINNED);
+        }
         // Most often the writers get on in between, but not always.
         if dice.u8(0..4) > 0 {
             field.wait_a_round(PACE);
