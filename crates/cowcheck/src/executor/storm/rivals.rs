@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicI32, AtomicU64};
 use std::time::Duration;
 
-use cowcheck_model::pages::Run;
+use cowcheck_model::pages::{Run, runs_of};
 use cowcheck_model::step::{Advice, Prot};
 use cowcheck_model::storm::{Eye, Rival, WRITERS};
 use cowcheck_sys::area::Fault as Signal;
@@ -190,11 +190,11 @@ impl Own<'_> {
 
     fn protect(&self, dice: &mut fastrand::Rng) -> io::Result<()> {
         let field = self.field;
-        let (first, end) = self.stretch(dice);
-        let each = |prot| {
-            let pages = &field.pages[first..end];
-            pages.iter().try_for_each(|(_, at)| field.layout.area.protect(*at, field.layout.page_size(), prot))
-        };
+        // All of them is what a PMD can be protected for.
+        let (first, end) = if dice.bool() { (0, field.pages.len()) } else { self.stretch(dice) };
+        let layout = field.layout;
+        let parts = layout.parts(&runs_of(field.pages[first..end].iter().map(|(page, _)| *page)));
+        let each = |prot| parts.iter().try_for_each(|part| layout.area.protect(part.offset, layout.len(part), prot));
         field.fence.go_on(first, end);
         let closed = if field.fault == Some(Fault::NotProtected) { Ok(()) } else { each(Prot::Ro) };
         if closed.is_ok() {
