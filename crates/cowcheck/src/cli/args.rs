@@ -10,6 +10,7 @@ use super::exit;
 use crate::executor::fault::Fault;
 use crate::guest::fault::Planted;
 use crate::suite::select::Selection;
+use crate::vm::load::Named;
 use crate::vm::qemu::Accel;
 
 /// Does this Linux kernel keep the promise of copy-on-write? Shows exactly where it does not.
@@ -77,6 +78,7 @@ Examples:
   cowcheck vm debian:5.10 debian:6.12 debian:7.2 --results out
   cowcheck vm debian:6.1 --check 'cow/collapse-*' --repeat 20 --cmdline 'slub_debug=FZ'
   cowcheck vm debian:6.12 --shell                a prompt in the guest
+  cowcheck vm debian:7.2 --module mine.ko:bug=3  with a module of yours loaded
   cowcheck vm debian:6.12 -- ./cow               the kernel's own selftest, linked statically
 
 Needs qemu-system-x86_64, no root. COWCHECK_QEMU names another QEMU. Packages are kept in
@@ -87,6 +89,7 @@ Examples:
   cowcheck kmod build                      for the kernel that runs
   cowcheck kmod build debian:6.12          with Debian's packages of headers, which are downloaded
   cowcheck kmod build ~/linux              with a kernel's own build tree
+  cowcheck kmod build --in-place debian:7.2
 
 Needs make and gcc, no root. It is kept in $COWCHECK_CACHE or ~/.cache/cowcheck, and built again only when
 the kernel or the module is another.";
@@ -361,6 +364,9 @@ pub enum KmodCommand {
         /// The kernel, as `vm` takes it [default: the one that runs]
         #[arg(value_name = "KERNEL")]
         kernel: Option<String>,
+        /// The lab's module instead, which collapses anonymous THPs in place, with bug=N wrongly; for guests only
+        #[arg(long)]
+        in_place: bool,
     },
 }
 
@@ -389,6 +395,10 @@ pub struct MachineArgs {
     /// Do not build and load the helper module: without it some pins and the marks of pages are out of reach
     #[arg(long)]
     pub no_helper: bool,
+    /// Load this kernel module, too, with these parameters, before anything is done; without it nothing is. May be
+    /// given several times; they are loaded in this order, after the helper module
+    #[arg(long, value_name = "FILE.ko[:PARAMETERS]")]
+    pub module: Vec<Named>,
     /// A prompt on the guest's console, instead of checks
     #[arg(long)]
     pub shell: bool,

@@ -28,6 +28,7 @@ use crate::report::terminal;
 use crate::suite::select::{Filter, Selection, select};
 use crate::suite::{self, Sizes};
 use crate::vm::directory::Directory;
+use crate::vm::load::Load;
 use crate::vm::qemu::{self, Accel, Machine};
 use crate::vm::session::{self, Means, ProgramEnd, Spec, Subject};
 use crate::vm::slim::loaded_part;
@@ -57,7 +58,9 @@ pub fn main(args: &VmArgs) -> anyhow::Result<Code> {
     };
     let interrupted = catch_signals()?;
     let cache = Cache::user();
-    let (kernels, missing) = find(args, &cache);
+    let own: Vec<Load> =
+        args.machine.module.iter().map(|module| module.read().map_err(Usage)).collect::<Result<_, _>>()?;
+    let (kernels, missing) = find(args, &own, &cache);
     if kernels.is_empty() {
         return Ok(Code::Usage);
     }
@@ -95,11 +98,12 @@ struct Named {
 }
 
 /// Finds all kernels. One that is not to be had does not keep the others from running; `true` if there is one.
-fn find(args: &VmArgs, cache: &Cache) -> (Vec<Named>, bool) {
+fn find(args: &VmArgs, own: &[Load], cache: &Cache) -> (Vec<Named>, bool) {
     let (mut kernels, mut missing): (Vec<Named>, bool) = (Vec::new(), false);
     for handle in &args.kernels {
         match subject::find(handle, cache, !args.machine.no_helper, &mut |text| eprintln!("{handle}: {text}")) {
-            Ok(subject) => {
+            Ok(mut subject) => {
+                subject.modules.extend_from_slice(own);
                 let name = name(&subject, &kernels);
                 kernels.push(Named { name, subject });
             }

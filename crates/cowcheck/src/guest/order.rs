@@ -32,6 +32,8 @@ pub struct ModuleFile {
     pub path: PathBuf,
     /// Its parameters, as init_module(2) takes them.
     pub parameters: String,
+    /// Nothing is done without it.
+    pub required: bool,
 }
 
 /// What a guest is for.

@@ -16,6 +16,7 @@ use cowcheck_model::verdict::Verdict;
 use super::console::Sign;
 use super::guest::{End, Guest, Heard, Patience};
 use super::initramfs::Initramfs;
+use super::load::Load;
 use super::qemu::{Files, Machine};
 use crate::guest::order::{self, Checks, ModuleFile, Order, Task};
 use crate::report::Sink;
@@ -47,8 +48,8 @@ pub struct Subject {
     pub release: String,
     /// The file that QEMU boots.
     pub file: PathBuf,
-    /// Modules to load, in order: name, parameters, data.
-    pub modules: Vec<(String, String, Vec<u8>)>,
+    /// Modules to load, in order.
+    pub modules: Vec<Load>,
 }
 
 /// Everything about a session but its order.
@@ -77,10 +78,11 @@ impl Spec<'_> {
         let mut archive = Initramfs::new();
         archive.program("/init", self.init);
         let mut modules = Vec::new();
-        for (number, (name, parameters, data)) in self.subject.modules.iter().enumerate() {
-            let path = format!("/cowcheck/modules/{number:02}-{name}.ko");
-            archive.file(&path, data);
-            modules.push(ModuleFile { path: path.into(), parameters: parameters.clone() });
+        for (number, module) in self.subject.modules.iter().enumerate() {
+            let path = format!("/cowcheck/modules/{number:02}-{}.ko", module.name);
+            archive.file(&path, &module.data);
+            let parameters = module.parameters.clone();
+            modules.push(ModuleFile { path: path.into(), parameters, required: module.required });
         }
         if let Some((path, data)) = &self.program {
             archive.program(path, data);

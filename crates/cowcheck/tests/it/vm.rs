@@ -257,6 +257,31 @@ fn the_helper_module_is_built_once_and_goes_into_the_guest() {
 }
 
 #[test]
+fn a_module_of_ones_own_goes_into_the_guest_with_its_parameters() {
+    let directory = TempDir::new().unwrap();
+    let keep = directory.path().join("keep");
+    let module = directory.path().join("mine.ko");
+    let file = module.to_str().unwrap();
+    let with = |word: &str| {
+        let args = ["--module", word, "--no-helper", "--dry-run", "--keep", keep.to_str().unwrap()];
+        vm(&directory, "good", &args).output()
+    };
+    assert!(with(file).code(2).err.contains("mine.ko: cannot be read"));
+    std::fs::write(&module, "\x1f\u{8b}, packed").unwrap();
+    assert!(with(file).code(2).err.contains("mine.ko: no kernel module"));
+    assert!(with("bug=3").code(2).err.contains("expected FILE.ko or FILE.ko:PARAMETERS"));
+
+    std::fs::write(&module, "\x7fELF of mine").unwrap();
+    let output = with(&format!("{file}:bug=3 name=a:b")).code(0);
+    let (_, rest) = output.out.split_once(" -initrd ").expect("an initramfs");
+    let initramfs = std::fs::read(rest.split(' ').next().unwrap()).unwrap();
+    let initramfs = String::from_utf8_lossy(&initramfs);
+    assert!(initramfs.contains("\x7fELF of mine"));
+    let order = r#"{"path":"/cowcheck/modules/00-mine.ko","parameters":"bug=3 name=a:b","required":true}"#;
+    assert!(initramfs.contains(order), "the order has {order}");
+}
+
+#[test]
 fn headers_that_are_nowhere_are_told_with_what_to_do() {
     let directory = TempDir::new().unwrap();
     let build =
