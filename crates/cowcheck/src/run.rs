@@ -9,6 +9,7 @@ use std::time::Instant;
 use cowcheck_model::checker::judge;
 use cowcheck_model::collapse::collapses;
 use cowcheck_model::explain::explain;
+use cowcheck_model::step::Op;
 use cowcheck_model::trace::{StepResult, Trace};
 use cowcheck_model::verdict::{Kind, Verdict};
 
@@ -178,9 +179,11 @@ fn job(index: usize, entry: &Entry, options: &Options) -> Job {
         fault: options.fault,
         devices: options.devices.clone(),
     };
+    // It collapses what others have carefully mapped by PTEs.
+    let alone = scenario.has(|op| matches!(op, Op::Khugepaged(_)));
     // One after the other, the order of the plan is as good as any.
     let cost = if options.jobs > 1 { scenario.memory.bytes() >> 22 } else { 0 };
-    Job { index, request, hugetlb: entry.hugetlb, cost }
+    Job { index, request, hugetlb: entry.hugetlb, alone, cost }
 }
 
 /// Turns news into events.
@@ -308,6 +311,11 @@ pub fn outcome(index: usize, id: &str, trace: Trace, known: &Known) -> Outcome {
             told.then(|| format!("step {number}, `{step}`, took {} tries", record.tries))
         })
         .collect();
+    for record in &trace.records {
+        if let (Some(storm), Some(step)) = (&record.storm, trace.scenario.step(record.step)) {
+            notes.push(format!("step {}, `{step}`: {storm}", record.step));
+        }
+    }
     let collapses = collapses(&trace);
     for collapse in &collapses {
         let step = trace.scenario.step(collapse.step).map(|step| format!(", `{step}`")).unwrap_or_default();

@@ -18,6 +18,7 @@ mod content;
 mod probe;
 mod sight;
 mod states;
+mod storm;
 
 use states::Key;
 
@@ -124,7 +125,9 @@ impl<'a> Judge<'a> {
                 let before = self.refused.as_ref().map(|refused| format!("; {refused}")).unwrap_or_default();
                 self.unreached.push(format!("step {number}, `{step}`: {found}{before}"));
             }
-            StepResult::Errno(_) if matches!(step.op, Op::Advise(Advice::Collapse | Advice::PageOut, _)) => {
+            StepResult::Errno(_)
+                if matches!(step.op, Op::Advise(Advice::Collapse | Advice::PageOut, _) | Op::CollapseOf(..)) =>
+            {
                 self.refused = Some(format!("step {number}, `{step}`, was {}", record.result));
             }
             StepResult::Skipped(_) => self.not_done(number, step, &record.result),
@@ -165,6 +168,12 @@ impl<'a> Judge<'a> {
         };
         match &step.op {
             Op::Read(range) => self.seen(number, step, View::Own(actor), &below(self.world.runs(range)), &record.seen),
+            Op::Storm(range, rivals) => {
+                self.seen(number, step, View::Own(actor), &below(self.world.runs(range)), &record.seen);
+                if record.result == StepResult::Ok {
+                    self.storm(number, step, *rivals, record.storm.as_ref());
+                }
+            }
             Op::ReadBacking(range) => {
                 self.seen(number, step, View::Backing, &below(self.world.runs(range)), &record.seen);
             }
@@ -295,6 +304,7 @@ fn may_be_done_in_part(op: &Op) -> bool {
             !matches!(advice, Advice::HugePage | Advice::NoHugePage | Advice::PageOut | Advice::Collapse)
         }
         Op::Write(_)
+        | Op::Storm(..)
         | Op::WriteBacking(_)
         | Op::WriteVia(..)
         | Op::Mprotect(..)
@@ -310,6 +320,8 @@ fn may_be_done_in_part(op: &Op) -> bool {
         | Op::Pin(..)
         | Op::ReadVia(_)
         | Op::Unpin(_)
+        | Op::CollapseOf(..)
+        | Op::Khugepaged(_)
         | Op::Require(..) => false,
     }
 }

@@ -18,6 +18,7 @@ pub mod pages;
 pub mod scenario;
 pub mod stamp;
 pub mod step;
+pub mod storm;
 pub mod text;
 pub mod trace;
 pub mod verdict;

@@ -13,6 +13,8 @@
 //! | `exit` | exits and is reaped by its parent before the next step |
 //! | `mprotect R none\|ro\|rw` | mprotect(2) |
 //! | `dontfork R`, `dofork R`, `wipeonfork R`, `dontneed R`, `free R`, `hugepage R`, `nohugepage R`, `pageout R`, `collapse R` | madvise(2) with the advice of that name |
+//! | `collapse R of B` | MADV_COLLAPSE of B's pages R, process_madvise(2) |
+//! | `khugepaged R` | wakes khugepaged until it has been everywhere twice, or R is mapped by PMDs |
 //! | `munmap R` | munmap(2) |
 //! | `mremap R` | moves the pages to another address, mremap(2) |
 //! | `clear-soft-dirty` | writes 4 to /proc/self/clear_refs |
@@ -23,11 +25,13 @@
 //! | `read via P` | reads every byte through the pin (a pipe is drained) |
 //! | `write via P R` | writes the pages R through a read/write pin |
 //! | `unpin P` | releases the pin |
+//! | `storm R RIVAL...` | writes to R from two threads at once, while the rivals do their own: `collapse`, `fork`, `gup`, `split`, `pageout`, `pin`, `mprotect` ([`crate::storm`]); then stamps R |
 //! | `require S R` | observes R; if it is not in state S, the set-up was not reached |
 
 use std::fmt;
 
 use crate::pages::Range;
+use crate::storm::Rivals;
 
 /// A process of the family. `A` is the first; `fork` steps make the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -263,6 +267,10 @@ pub enum Op {
     Mprotect(Range, Prot),
     /// `dontfork R` and the other advice words
     Advise(Advice, Range),
+    /// `collapse R of B`
+    CollapseOf(Range, Actor),
+    /// `khugepaged R`
+    Khugepaged(Range),
     /// `munmap R`
     Munmap(Range),
     /// `mremap R`
@@ -279,6 +287,8 @@ pub enum Op {
     Unpin(Pin),
     /// `require S R`
     Require(State, Range),
+    /// `storm R RIVAL...`
+    Storm(Range, Rivals),
 }
 
 impl Op {
@@ -293,12 +303,26 @@ impl Op {
             | Op::Probe(_, range)
             | Op::Mprotect(range, _)
             | Op::Advise(_, range)
+            | Op::CollapseOf(range, _)
+            | Op::Khugepaged(range)
             | Op::Munmap(range)
             | Op::Mremap(range)
             | Op::Pin(_, _, range)
             | Op::WriteVia(_, range)
-            | Op::Require(_, range) => Some(range),
+            | Op::Require(_, range)
+            | Op::Storm(range, _) => Some(range),
             Op::Fork(_) | Op::Exit | Op::ClearSoftDirty | Op::ReadVia(_) | Op::Unpin(_) => None,
+        }
+    }
+}
+
+impl Op {
+    /// The pages that it collapses, and whose they are, where that is what it is about.
+    pub fn collapses(&self, actor: Actor) -> Option<(&Range, Actor)> {
+        match self {
+            Op::Advise(Advice::Collapse, range) | Op::Khugepaged(range) => Some((range, actor)),
+            Op::CollapseOf(range, owner) => Some((range, *owner)),
+            _ => None,
         }
     }
 }
@@ -316,6 +340,8 @@ impl fmt::Display for Op {
             Op::Exit => f.write_str("exit"),
             Op::Mprotect(range, prot) => write!(f, "mprotect {range} {}", word(&Prot::WORDS, *prot)),
             Op::Advise(advice, range) => write!(f, "{} {range}", word(&Advice::WORDS, *advice)),
+            Op::CollapseOf(range, owner) => write!(f, "collapse {range} of {owner}"),
+            Op::Khugepaged(range) => write!(f, "khugepaged {range}"),
             Op::Munmap(range) => write!(f, "munmap {range}"),
             Op::Mremap(range) => write!(f, "mremap {range}"),
             Op::ClearSoftDirty => f.write_str("clear-soft-dirty"),
@@ -324,6 +350,7 @@ impl fmt::Display for Op {
             Op::WriteVia(pin, range) => write!(f, "write via {pin} {range}"),
             Op::Unpin(pin) => write!(f, "unpin {pin}"),
             Op::Require(state, range) => write!(f, "require {} {range}", word(&State::WORDS, *state)),
+            Op::Storm(range, rivals) => write!(f, "storm {range} {rivals}"),
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::memory::{Memory, MemoryKind, Size};
 use crate::pages::{Range, Run};
 use crate::scenario::{Invalid, Scenario};
 use crate::step::{Access, Actor, Advice, Op, Pin, PinKind, Prot, State, Step};
+use crate::storm::{Rival, Rivals};
 
 /// The first line of every scenario file.
 pub const HEADER: &str = "cowcheck scenario 1";
@@ -29,8 +30,8 @@ const VERSION: &str = "1";
 /// The longest text that is read, in bytes. The catalogue's longest scenario has 2 KiB.
 const MAX_TEXT: usize = 1 << 20;
 
-/// The most words of a line that are looked at. The longest step has 7; the one after is the error.
-const MAX_WORDS: usize = 8;
+/// The most words of a line that are looked at. The longest step has 11; the one after is the error.
+const MAX_WORDS: usize = 12;
 
 /// What is wrong with a text, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -213,6 +214,20 @@ impl<'a> Line<'a> {
         Ok(Memory { kind, size, count })
     }
 
+    /// One or more, each once.
+    fn rivals(&mut self) -> Result<Rivals, SyntaxError> {
+        let mut rivals = Rivals::default();
+        loop {
+            let word = self.peek();
+            let rival = self.one_of(&Rival::WORDS)?;
+            rivals =
+                rivals.with(rival).ok_or_else(|| self.error(word, "another of them: this one is there already"))?;
+            if self.peek().is_none() {
+                return Ok(rivals);
+            }
+        }
+    }
+
     fn op(&mut self) -> Result<Op, SyntaxError> {
         let word = self.peek();
         let text = word.map_or("", |word| word.text);
@@ -232,6 +247,14 @@ impl<'a> Line<'a> {
                 let range = self.range()?;
                 Op::Mprotect(range, self.one_of(&Prot::WORDS)?)
             }
+            "collapse" => {
+                let range = self.range()?;
+                match self.skip("of") {
+                    true => Op::CollapseOf(range, self.actor()?),
+                    false => Op::Advise(Advice::Collapse, range),
+                }
+            }
+            "khugepaged" => Op::Khugepaged(self.range()?),
             "munmap" => Op::Munmap(self.range()?),
             "mremap" => Op::Mremap(self.range()?),
             "clear-soft-dirty" => Op::ClearSoftDirty,
@@ -250,6 +273,10 @@ impl<'a> Line<'a> {
                 let state = self.one_of(&State::WORDS)?;
                 Op::Require(state, self.range()?)
             }
+            "storm" => {
+                let range = self.range()?;
+                Op::Storm(range, self.rivals()?)
+            }
             _ => match Advice::WORDS.iter().find(|(_, advice)| *advice == text) {
                 Some((advice, _)) => Op::Advise(*advice, self.range()?),
                 None => return Err(self.error(word, expected_ops(text))),
@@ -261,7 +288,7 @@ impl<'a> Line<'a> {
 
 /// What a step can begin with, the nearest first.
 fn expected_ops(found: &str) -> String {
-    const OPS: [&str; 15] = [
+    const OPS: [&str; 17] = [
         "write",
         "read",
         "touch",
@@ -277,6 +304,8 @@ fn expected_ops(found: &str) -> String {
         "unpin",
         "require",
         "read via",
+        "storm",
+        "khugepaged",
     ];
     let all = OPS.iter().copied().chain(Advice::WORDS.iter().map(|(_, word)| *word));
     match nearest(found, all.clone()) {

@@ -222,6 +222,49 @@ impl Area {
         })
     }
 
+    /// A word that other threads may be writing to meanwhile.
+    pub fn get(&self, offset: usize) -> Result<u64, Fault> {
+        let at = self.part(offset, 8).map_err(|_| Fault(libc::SIGSEGV))? as usize;
+        probe::get(at).map_err(Fault)
+    }
+
+    /// Stores a word that other threads may be reading meanwhile.
+    pub fn put(&self, offset: usize, word: u64) -> Result<(), Fault> {
+        let at = self.part(offset, 8).map_err(|_| Fault(libc::SIGSEGV))? as usize;
+        probe::put(at, word).map_err(Fault)
+    }
+
+    /// Gives a part a mapping of its own for a moment, by a flag that concerns core dumps only (MADV_DONTDUMP,
+    /// MADV_DODUMP). Where a PMD reaches over the part's ends, PTEs take its place. No access is affected.
+    pub fn set_apart(&self, offset: usize, len: usize) -> io::Result<()> {
+        let at = self.part(offset, len)?;
+        for advice in [libc::MADV_DONTDUMP, libc::MADV_DODUMP] {
+            // SAFETY: the range lies in the area, and no content changes.
+            crate::check(unsafe { libc::madvise(at, len, advice) })?;
+        }
+        Ok(())
+    }
+
+    /// Reads parts, given as offsets and lengths in bytes, by process_vm_readv(2): not by the page tables of this
+    /// processor, but as another process would, by GUP. All of `bytes` or an error.
+    pub fn read_remote(&self, parts: &[(usize, usize)], bytes: &mut [u8]) -> io::Result<()> {
+        let vectors = |(offset, len): &(usize, usize)| -> io::Result<libc::iovec> {
+            Ok(libc::iovec { iov_base: self.part(*offset, *len)?, iov_len: *len })
+        };
+        let remote: Vec<libc::iovec> = parts.iter().map(vectors).collect::<io::Result<_>>()?;
+        let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+        // SAFETY: writes to `bytes` only, as far as it is long; what is read may be written to meanwhile, which is the
+        // kernel's business and not Rust's.
+        let read = unsafe {
+            libc::process_vm_readv(libc::getpid(), &local, 1, remote.as_ptr(), remote.len() as libc::c_ulong, 0)
+        };
+        match read {
+            -1 => Err(io::Error::last_os_error()),
+            read if read as usize == bytes.len() => Ok(()),
+            _ => Err(io::Error::from_raw_os_error(libc::EFAULT)),
+        }
+    }
+
     /// Loads one word.
     pub fn load(&self, offset: usize) -> Result<(), Fault> {
         let at = self.part(offset, 8).map_err(|_| Fault(libc::SIGSEGV))? as usize;

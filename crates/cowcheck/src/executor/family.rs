@@ -8,29 +8,33 @@ use cowcheck_model::pages::Run;
 use cowcheck_model::scenario::Scenario;
 use cowcheck_model::stamp::{Holds, Stamp, Writer};
 use cowcheck_model::step::{Access, Actor, Advice, Op, Pin, PinKind, State, Step};
+use cowcheck_model::storm::Rivals;
 use cowcheck_model::trace::{End, Observed, Record, Seen, StepResult};
+use cowcheck_sys::advice;
 use cowcheck_sys::area::{Area, Fault as Signal};
 use cowcheck_sys::process::{self, Fork};
 use std::time::Duration;
 
 use super::fault::Fault;
+use super::khugepaged::Khugepaged;
 use super::layout::{Layout, Part};
 use super::look::{Look, Place};
 use super::page_state::{self, Pagemap};
 use super::pins::{self, Held, Refused};
 use super::request::Devices;
+use super::storm::{self, Broken};
 use super::turns::Turns;
 
 /// How often a refusal that may pass is tried again, and how long is waited in between: 0.3 s in all.
-const TRIES: u32 = 60;
-const PAUSE: Duration = Duration::from_millis(5);
+pub(super) const TRIES: u32 = 60;
+pub(super) const PAUSE: Duration = Duration::from_millis(5);
 /// The same where the refusal is most likely due to a pin of the family's, which stays.
 const TRIES_UNDER_PIN: u32 = 4;
 
 /// EAGAIN, EBUSY, ENOMEM: what MADV_COLLAPSE returns where another try may succeed (madvise(2)).
 const PASSING: [i32; 3] = [11, 16, 12];
 
-fn passes(error: &io::Error) -> bool {
+pub(super) fn passes(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|errno| PASSING.contains(&errno))
 }
 
@@ -162,7 +166,8 @@ impl Member<'_> {
             Op::Fork(child) => self.fork(number, *child),
             op => {
                 let mut record = self.perform(number, op);
-                if self.plan.states && (record.states.is_empty() || self.plan.look.is_some()) {
+                let of_another = matches!(op, Op::CollapseOf(..)) && !record.states.is_empty();
+                if self.plan.states && (record.states.is_empty() || (self.plan.look.is_some() && !of_another)) {
                     record.states = self.all_states();
                 }
                 self.turns.advance(self.plan.scenario, self.me, record);
@@ -201,7 +206,7 @@ impl Member<'_> {
 
     /// Notes for whoever looks where the pages of `actor` are: where this actor has its own.
     fn note_places(&self, actor: Actor) {
-        if self.plan.look.is_some() {
+        if self.plan.look.is_some() || self.plan.scenario.has(|op| matches!(op, Op::CollapseOf(..))) {
             let all = self.places(&[Run { first: 0, count: self.layout.pages() }]);
             self.turns.set_places(actor, all.into_iter());
         }
@@ -232,7 +237,11 @@ impl Member<'_> {
                 self.pagemap.get_or_init(|| opened)
             }
         };
-        page_state::observe(pagemap, self.me, &self.layout, self.plan.scenario.memory, runs)
+        self.observe(pagemap, self.me, &self.places(runs))
+    }
+
+    fn observe(&self, pagemap: &Pagemap, actor: Actor, places: &[Place]) -> io::Result<Vec<Observed>> {
+        page_state::observe(pagemap, actor, self.plan.scenario.memory, self.layout.page_size(), places)
     }
 
     /// Does one operation.
@@ -259,6 +268,8 @@ impl Member<'_> {
             Op::Advise(Advice::Collapse, _) => self.collapse(&runs, &mut record.tries),
             Op::Advise(Advice::PageOut, _) => self.page_out(&runs, &mut record.tries),
             Op::Advise(advice, _) => self.parts(&runs, |area, offset, len| area.advise(offset, len, *advice)),
+            Op::CollapseOf(_, owner) => self.collapse_of(*owner, &runs, &mut record),
+            Op::Khugepaged(_) => self.khugepaged(&runs),
             Op::Munmap(_) => self.parts(&runs, Area::unmap),
             Op::Mremap(_) => {
                 let result = done(self.layout.remap(&runs));
@@ -284,10 +295,37 @@ impl Member<'_> {
                 }
                 Err(error) => StepResult::Unmet(format!("the page table cannot be looked at: {error}")),
             },
+            Op::Storm(_, rivals) => self.storm(number, &runs, *rivals, stamp, &mut record),
             Op::Fork(_) | Op::Exit => StepResult::Ok,
         };
         record.result = result;
         record
+    }
+
+    /// Lets it storm, and stamps the pages as a write would.
+    fn storm(
+        &self,
+        number: u32,
+        runs: &[Run],
+        rivals: Rivals,
+        stamp: impl Fn(u32) -> Stamp + Sync,
+        record: &mut Record,
+    ) -> StepResult {
+        let (seen, result) = self.read(runs);
+        record.seen = seen;
+        if result != StepResult::Ok {
+            return result;
+        }
+        let order = storm::Order { layout: &self.layout, runs, rivals, nonce: self.nonce, fault: self.plan.fault };
+        match storm::run(&order, &record.seen) {
+            Ok(storm) => {
+                record.storm = Some(storm);
+                self.write(number, runs, stamp)
+            }
+            Err(Broken::Error(error)) => errno(&error),
+            Err(Broken::NoBase(page)) => StepResult::Skipped(format!("page {page} holds what no step wrote")),
+            Err(Broken::Signal { signal, page }) => StepResult::Signal { signal, page: Some(page) },
+        }
     }
 
     fn parts(&self, runs: &[Run], call: impl Fn(&Area, usize, usize) -> io::Result<()>) -> StepResult {
@@ -451,6 +489,47 @@ impl Member<'_> {
         }
     }
 
+    /// The same of another actor's pages.
+    fn collapse_of(&self, owner: Actor, runs: &[Run], record: &mut Record) -> StepResult {
+        let places = within(&self.turns.places(owner), runs, self.layout.page_size());
+        let bytes: Vec<(usize, usize)> =
+            places.iter().map(|place| (place.address, place.pages.count as usize * self.layout.page_size())).collect();
+        let pid = self.turns.pid(owner);
+        let result = loop {
+            match done(advice::collapse_of(pid, &bytes)) {
+                StepResult::Errno(errno) if PASSING.contains(&errno) && record.tries < self.tries() => {
+                    record.tries += 1;
+                    std::thread::sleep(PAUSE);
+                }
+                result => break result,
+            }
+        };
+        if self.plan.states && self.plan.look.is_none() {
+            // What it did to the other's pages; only root may look, and what is not seen is not told.
+            let seen = Pagemap::open_of(pid).and_then(|pagemap| self.observe(&pagemap, owner, &places));
+            record.states = seen.unwrap_or_default();
+        }
+        result
+    }
+
+    /// Wakes khugepaged until it has been everywhere twice since, or the pages are mapped by PMDs.
+    fn khugepaged(&self, runs: &[Run]) -> StepResult {
+        let khugepaged = match Khugepaged::find() {
+            Ok(khugepaged) => khugepaged,
+            Err(error) => return StepResult::Skipped(format!("khugepaged cannot be woken: {error}")),
+        };
+        let memory = self.plan.scenario.memory;
+        let is_mapped = || {
+            let unmet =
+                |states: Vec<Observed>| page_state::unmet(State::PmdMapped, memory, self.plan.page_size, &states);
+            self.states(runs).is_ok_and(|states| unmet(states).is_none())
+        };
+        match khugepaged.wake(is_mapped) {
+            Ok(()) => StepResult::Ok,
+            Err(why) => StepResult::Skipped(why),
+        }
+    }
+
     /// MADV_PAGEOUT, again until every page is out: it passes over pages that are on no LRU list yet.
     fn page_out(&self, runs: &[Run], tries: &mut u32) -> StepResult {
         loop {
@@ -534,6 +613,17 @@ impl Sight {
     }
 }
 
+/// Those of the places that are of `runs`.
+fn within(places: &[Place], runs: &[Run], page_size: usize) -> Vec<Place> {
+    let of = |place: &Place, run: &Run| {
+        let (first, end) = (run.first.max(place.pages.first), run.end().min(place.pages.end()));
+        let before = first.saturating_sub(place.pages.first) as usize;
+        (first < end)
+            .then(|| Place { pages: Run { first, count: end - first }, address: place.address + before * page_size })
+    };
+    runs.iter().flat_map(|run| places.iter().filter_map(move |place| of(place, run))).collect()
+}
+
 /// `runs` in `shares` parts of about the same number of pages.
 fn share(runs: &[Run], shares: u32) -> Vec<Vec<Run>> {
     let pages: u32 = runs.iter().map(|run| run.count).sum();
@@ -577,7 +667,15 @@ fn suffer(fault: Fault) {
             std::hint::spin_loop();
         },
         Fault::Crash => process::crash(),
-        Fault::WrongByte | Fault::LostWrite | Fault::SwappedPage | Fault::FalseMark => {}
+        Fault::WrongByte
+        | Fault::LostWrite
+        | Fault::SwappedPage
+        | Fault::FalseMark
+        | Fault::LostIncrement
+        | Fault::LeakySnapshot
+        | Fault::StaleRead
+        | Fault::LostPinWrite
+        | Fault::NotProtected => {}
     }
 }
 

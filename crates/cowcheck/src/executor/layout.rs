@@ -11,6 +11,8 @@ use cowcheck_model::pages::Run;
 use cowcheck_model::stamp::{Stamp, Writer};
 use cowcheck_model::step::{Advice, Prot};
 use cowcheck_sys::area::{Area, Source};
+
+use super::family::{PAUSE, TRIES, passes};
 use rustix::fs::{FallocateFlags, MemfdFlags};
 
 /// Consecutive pages at consecutive addresses.
@@ -103,6 +105,9 @@ impl Layout {
                     .map_err(|_| io::Error::other("no room for the file"))
                     .map_err(failed("populating the backing"))?;
             }
+        }
+        if let (MemoryKind::ShmemThp, Some(backing)) = (memory.kind, &backing) {
+            collapse(backing, bytes).map_err(failed("collapsing the pages of the file to a THP"))?;
         }
         let parts = vec![Part { pages: Run { first: 0, count: pages }, offset: 0 }];
         Ok(Layout { area, backing, page_size, parts, free, end, _file: file })
@@ -206,6 +211,21 @@ fn advise_size(area: &Area, memory: Memory) -> io::Result<()> {
     match area.advise(0, memory.bytes() as usize, advice) {
         Err(error) if needed => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// Whatever the settings say (but `deny` for shmem), MADV_COLLAPSE makes a THP of the file's pages. Tried again while the
+/// refusal may pass.
+fn collapse(backing: &Area, bytes: usize) -> io::Result<()> {
+    let mut tries = 0;
+    loop {
+        match backing.advise(0, bytes, Advice::Collapse) {
+            Err(error) if passes(&error) && tries < TRIES => {
+                tries += 1;
+                std::thread::sleep(PAUSE);
+            }
+            result => return result,
+        }
     }
 }
 

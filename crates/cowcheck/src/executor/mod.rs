@@ -13,6 +13,7 @@
 
 pub mod family;
 pub mod fault;
+mod khugepaged;
 pub mod kmsg;
 pub mod layout;
 pub mod look;
@@ -20,5 +21,6 @@ pub mod page_state;
 pub mod pins;
 pub mod pool;
 pub mod request;
+pub mod storm;
 pub mod turns;
 pub mod worker;

@@ -41,6 +41,8 @@ pub struct Job {
     pub request: Request,
     /// Hugetlb pages it takes while it runs: bytes of a page, and how many.
     pub hugetlb: Option<(u64, u64)>,
+    /// Nothing else runs beside it.
+    pub alone: bool,
     /// How long it takes, compared with others: the longest begin first.
     pub cost: u64,
 }
@@ -92,8 +94,15 @@ pub fn run(
     let mut stopped = false;
     loop {
         if !stopped {
-            for seat in seats.iter_mut().filter(|seat| seat.job.is_none()) {
-                let Some(position) = waiting.iter().rposition(|job| fits(job, &free)) else { break };
+            for number in 0..seats.len() {
+                if seats[number].job.is_some() {
+                    continue;
+                }
+                let busy = seats.iter().filter(|seat| seat.job.is_some()).count();
+                let is_taken = seats.iter().any(|seat| seat.job.as_ref().is_some_and(|job| job.alone));
+                let may = |job: &Job| fits(job, &free) && !is_taken && (busy == 0 || !job.alone);
+                let Some(position) = waiting.iter().rposition(may) else { break };
+                let seat = &mut seats[number];
                 let job = waiting.remove(position);
                 if let Some((size, pages)) = job.hugetlb {
                     free.entry(size).and_modify(|free| *free -= pages);

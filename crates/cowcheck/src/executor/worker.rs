@@ -9,6 +9,7 @@ use std::io::{self, BufRead, Write};
 use std::time::{Duration, Instant};
 
 use cowcheck_model::checker::judge;
+use cowcheck_model::pages::Run;
 use cowcheck_model::scenario::Scenario;
 use cowcheck_model::step::Actor;
 use cowcheck_model::text;
@@ -19,7 +20,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::family::{self, Plan};
 use super::kmsg::KernelLog;
-use super::look::Look;
+use super::look::{Look, Place};
 use super::page_state::Pagemap;
 use super::request::{Request, Response};
 use super::turns::{Entry, Turns, died, entries};
@@ -72,10 +73,10 @@ fn soft_dirty() -> bool {
     let page = rustix::param::page_size();
     let memory = Memory::new(MemoryKind::Anon, page as u64);
     let Ok(layout) = super::layout::Layout::new(memory, page, 1) else { return false };
-    let all = [cowcheck_model::pages::Run { first: 0, count: 1 }];
+    let all = [Place { pages: Run { first: 0, count: 1 }, address: layout.area.address(0) }];
     layout.area.store(0).is_ok()
         && Pagemap::open()
-            .and_then(|pagemap| super::page_state::observe(&pagemap, Actor::A, &layout, memory, &all))
+            .and_then(|pagemap| super::page_state::observe(&pagemap, Actor::A, memory, page, &all))
             .is_ok_and(|states| states.iter().all(|observed| observed.state.soft_dirty))
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use cowcheck_model::memory::{MemoryKind, Size};
 use cowcheck_model::scenario::Scenario;
 use cowcheck_model::step::{Advice, Op, PinKind, State};
+use cowcheck_model::storm::Rival;
 use cowcheck_model::verdict::Verdict;
 
 use super::machine::{Helper, Machine, Pagemap, Setting, ThpSize, about};
@@ -34,6 +35,10 @@ pub struct Needs {
     pub memlock: u64,
     /// MADV_COLLAPSE.
     pub collapse: bool,
+    /// MADV_COLLAPSE of another process's memory.
+    pub of_another: bool,
+    /// khugepaged, woken while nothing else runs: it collapses what others have carefully mapped by PTEs.
+    pub khugepaged: bool,
     /// /proc/self/pagemap, to look at page states.
     pub pagemap: bool,
 }
@@ -76,10 +81,13 @@ impl Needs {
     /// From the text of the scenario alone.
     pub fn of(scenario: &Scenario, page_size: u32) -> Needs {
         let memory = scenario.memory;
-        let forks = scenario.steps.iter().filter(|step| matches!(step.op, Op::Fork(_))).count() as u64;
+        // A storm has one child at a time.
+        let storms = |rival| scenario.has(|op| matches!(op, Op::Storm(_, rivals) if rivals.has(rival)));
+        let forks = scenario.steps.iter().filter(|step| matches!(step.op, Op::Fork(_))).count() as u64
+            + u64::from(storms(Rival::Fork));
         let family = memory.bytes().saturating_mul(1 + forks);
-        let is_swapped = scenario
-            .has(|op| matches!(op, Op::Advise(Advice::PageOut, _) | Op::Require(State::Swapped, _)))
+        let is_swapped = (storms(Rival::Pageout)
+            || scenario.has(|op| matches!(op, Op::Advise(Advice::PageOut, _) | Op::Require(State::Swapped, _))))
             // The kernel refuses the advice for hugetlb memory, and that can be what is checked.
             && !memory.kind.is_hugetlb();
         Needs {
@@ -97,9 +105,13 @@ impl Needs {
                 Op::Pin(kind, ..) => ![PinKind::READ_WRITE, PinKind::Splice].contains(kind),
                 _ => false,
             }),
-            io_uring: scenario.has(|op| matches!(op, Op::Pin(PinKind::READ_WRITE, ..))),
+            io_uring: storms(Rival::Pin) || scenario.has(|op| matches!(op, Op::Pin(PinKind::READ_WRITE, ..))),
             memlock: most_pinned(scenario, page_size),
-            collapse: scenario.has(|op| matches!(op, Op::Advise(Advice::Collapse, _))),
+            collapse: storms(Rival::Collapse)
+                || memory.kind == MemoryKind::ShmemThp
+                || scenario.has(|op| matches!(op, Op::Advise(Advice::Collapse, _) | Op::CollapseOf(..))),
+            of_another: scenario.has(|op| matches!(op, Op::CollapseOf(..))),
+            khugepaged: scenario.has(|op| matches!(op, Op::Khugepaged(_))),
             pagemap: scenario.has(|op| matches!(op, Op::Require(..))),
         }
     }
@@ -108,6 +120,12 @@ impl Needs {
     pub fn unmet(&self, machine: &Machine) -> Option<Unmet> {
         if self.collapse && !machine.collapse {
             return unmet("kernel without MADV_COLLAPSE", "Linux 6.1 or later");
+        }
+        if self.of_another && !machine.root {
+            return unmet("process_madvise(2) on another process is for root only", "run as root");
+        }
+        if self.khugepaged && !machine.root {
+            return unmet("khugepaged is for root only to wake", "run as root");
         }
         if self.pagemap && machine.pagemap == Pagemap::None {
             return unmet("no /proc/self/pagemap", "a kernel with CONFIG_PROC_PAGE_MONITOR=y and /proc mounted");
@@ -257,6 +275,9 @@ impl Machine {
     }
 }
 
+/// How many pages a storm pins at once.
+const MOST_UNITS_IN_STORM: u64 = 4;
+
 /// The kernel counts every huge page that a fixed buffer touches as a whole.
 fn most_pinned(scenario: &Scenario, page_size: u32) -> u64 {
     let memory = scenario.memory;
@@ -284,7 +305,12 @@ fn most_pinned(scenario: &Scenario, page_size: u32) -> u64 {
             }
             _ => {}
         }
-        most = most.max(held.values().sum());
+        let storm = match &step.op {
+            // A storm's pin is of a few pages, which can be in as many units.
+            Op::Storm(_, rivals) if rivals.has(Rival::Pin) => unit * MOST_UNITS_IN_STORM.min(memory.bytes() / unit),
+            _ => 0,
+        };
+        most = most.max(held.values().sum::<u64>() + storm);
     }
     most
 }

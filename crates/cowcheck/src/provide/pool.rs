@@ -98,7 +98,8 @@ impl Piece {
     fn apply(&mut self, step: &Step) {
         let actor = step.actor;
         match &step.op {
-            Op::Write(_) | Op::Probe(..) => {
+            // A storm is not for hugetlb memory.
+            Op::Write(_) | Op::Storm(..) | Op::Probe(..) => {
                 self.own(actor);
             }
             Op::Read(_) | Op::Touch(_) => self.look(actor),
@@ -125,6 +126,8 @@ impl Piece {
             | Op::WriteBacking(_)
             | Op::Mprotect(..)
             | Op::Advise(..)
+            | Op::CollapseOf(..)
+            | Op::Khugepaged(_)
             | Op::Mremap(_)
             | Op::ClearSoftDirty
             | Op::ReadVia(_)

@@ -143,6 +143,28 @@ fn a_false_mark_is_told() {
     }
 }
 
+/// Each kind of look in a storm sees what it is there for.
+#[test]
+fn faults_in_a_storm_are_told() {
+    let Some(_) = thp() else { return };
+    let of = |id: &str, fault: &str, rule: &str, words: &str| {
+        let results = run_with(fault, &[format!("collapse/none/{id}")]);
+        let id = format!("collapse/none/{id}");
+        if results.verdict(&id) == "skip" {
+            return;
+        }
+        assert_eq!(results.verdict(&id), "fail", "{:#}", results.check(&id));
+        let violation = &results.check(&id)["violations"][0];
+        assert_eq!(violation["rule"], rule, "{violation:#}");
+        assert!(violation["sentence"].as_str().unwrap().contains(words), "{violation:#}");
+    };
+    of("storm+collapse", "lost-increment", "integrity", "A's writer of the word came back");
+    of("storm+collapse+fork", "leaky-snapshot", "isolation", "its snapshot changed");
+    of("storm+collapse+fork+gup", "stale-read", "integrity", "A read by GUP");
+    of("storm+collapse+pin", "lost-pin-write", "pin-coherence", "through a fixed buffer");
+    of("storm+collapse+mprotect", "not-protected", "markers", "read-only all the while");
+}
+
 #[test]
 fn faults_in_a_file_are_told_too() {
     let dir = TempDir::new().unwrap();

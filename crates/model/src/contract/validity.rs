@@ -4,6 +4,7 @@ use super::pins::PinCell;
 use super::world::World;
 use crate::pages::Run;
 use crate::step::{Actor, Advice, Op, Pin, PinKind, Prot, Step};
+use crate::storm::{Rival, Rivals};
 
 /// How many pages all actors that are alive may have together: 16 of them with 1 GiB each.
 const MAX_CELLS: u64 = 1 << 22;
@@ -33,10 +34,12 @@ impl World {
             Op::Pin(_, pin, _) if self.pin_owner(*pin).is_some() => {
                 Err(format!("the name of a new pin: {pin} exists already"))
             }
+            Op::CollapseOf(_, owner) => self.check_collapse_of(actor, *owner, &runs),
             Op::ReadVia(pin) | Op::WriteVia(pin, _) | Op::Unpin(pin) => self.check_pin(actor, *pin, &step.op, &runs),
+            Op::Storm(_, rivals) => self.check_storm(actor, &runs, *rivals),
             Op::Write(_) | Op::Pin(PinKind::Gup { write: true, .. }, ..) => self.check_prot(actor, &runs, Prot::Rw),
             Op::Read(_) | Op::Touch(_) | Op::Pin(..) => self.check_prot(actor, &runs, Prot::Ro),
-            Op::Mprotect(..) | Op::Advise(..) | Op::Munmap(_) | Op::Mremap(_) | Op::Require(..) => {
+            Op::Mprotect(..) | Op::Advise(..) | Op::Khugepaged(_) | Op::Munmap(_) | Op::Mremap(_) | Op::Require(..) => {
                 self.check_prot(actor, &runs, Prot::None)
             }
             Op::ReadBacking(_) | Op::WriteBacking(_) | Op::Probe(..) | Op::Exit | Op::ClearSoftDirty => Ok(()),
@@ -69,11 +72,11 @@ impl World {
     fn check_memory(&self, op: &Op) -> Result<(), String> {
         let memory = self.memory();
         match op {
-            Op::ReadBacking(_) if !memory.kind.has_backing() => {
-                Err(format!("memory with a backing (zero, huge-zero, memfd, tmpfile, memfd-hugetlb), not {memory}"))
-            }
+            Op::ReadBacking(_) if !memory.kind.has_backing() => Err(format!(
+                "memory with a backing (zero, huge-zero, memfd, shmem-thp, tmpfile, memfd-hugetlb), not {memory}"
+            )),
             Op::WriteBacking(_) if !memory.kind.has_file() => {
-                Err(format!("memory with a file (memfd, tmpfile, memfd-hugetlb), not {memory}"))
+                Err(format!("memory with a file (memfd, shmem-thp, tmpfile, memfd-hugetlb), not {memory}"))
             }
             Op::Advise(Advice::Free | Advice::WipeOnFork, _) if memory.kind.has_file() || memory.kind.is_hugetlb() => {
                 Err(format!("anonymous memory without hugetlb pages: the kernel refuses this advice on {memory}"))
@@ -92,6 +95,40 @@ impl World {
                 "a family that has at most {MAX_CELLS} pages together, not {family} times {}",
                 self.pages()
             ));
+        }
+        Ok(())
+    }
+
+    /// Whose pages are collapsed must be there, and somebody else.
+    fn check_collapse_of(&self, actor: Actor, owner: Actor, runs: &[Run]) -> Result<(), String> {
+        if owner == actor {
+            return Err(format!("pages of another actor: `collapse` alone is for those of {actor}"));
+        }
+        match self.space(owner) {
+            Some(space) if space.alive => self.check_prot(owner, runs, Prot::None),
+            _ => Err(format!("pages of an actor that is alive: {owner} is not")),
+        }
+    }
+
+    /// What writers find must be certain, and a child must have it.
+    fn check_storm(&self, actor: Actor, runs: &[Run], rivals: Rivals) -> Result<(), String> {
+        if self.memory().kind.is_hugetlb() {
+            return Err("memory of small pages or THPs: hugetlb pages can run out in a storm".into());
+        }
+        self.check_prot(actor, runs, Prot::Rw)?;
+        for page in runs.iter().flat_map(|run| run.pages()) {
+            let Some(cell) = self.cell(actor, page) else { continue };
+            if self.sets.get(cell.set).len() > 1 {
+                return Err(format!("pages whose content is certain: that of page {page} is for the kernel to choose"));
+            }
+            let loose = |pin| matches!(self.held(pin), Some(held) if held.owner == actor && held.follows(page));
+            if let Some(pin) = (0..).map_while(Pin::new).find(|pin| loose(*pin)) {
+                // It could hold any count.
+                return Err(format!("pages whose writes no pin or pipe may or may not follow: {pin} has page {page}"));
+            }
+            if rivals.has(Rival::Fork) && (cell.dont_fork || cell.wipe_on_fork) {
+                return Err(format!("pages that a child gets as they are, for `fork`: page {page} is not one"));
+            }
         }
         Ok(())
     }

@@ -16,8 +16,8 @@ pub(super) struct Cell {
     pub(super) prot: Prot,
     /// A private copy (or anonymous from the start); otherwise the backing shows through.
     own: bool,
-    dont_fork: bool,
-    wipe_on_fork: bool,
+    pub(super) dont_fork: bool,
+    pub(super) wipe_on_fork: bool,
     /// Written since `clear-soft-dirty`: the soft-dirty bit must be set.
     dirty: bool,
 }
@@ -251,7 +251,7 @@ impl World {
         let runs = step.op.range().map_or(vec![], |range| self.runs(range));
         let writer = Origin::Written(Writer::Step(actor, number));
         match &step.op {
-            Op::Write(_) => {
+            Op::Write(_) | Op::Storm(..) => {
                 let written = self.sets.only(writer);
                 self.each(actor, &runs, |cell| {
                     cell.set = written;
@@ -290,6 +290,8 @@ impl World {
             Op::ReadVia(pin) => self.drain(*pin),
             Op::Unpin(pin) => self.pins[pin.index()] = None,
             Op::Read(_) | Op::Touch(_) | Op::ReadBacking(_) | Op::Probe(..) | Op::Mremap(_) | Op::Require(..) => {}
+            // They change no content.
+            Op::CollapseOf(..) | Op::Khugepaged(_) => {}
         }
     }
 

@@ -10,6 +10,7 @@ mod properties;
 mod reference;
 mod robust;
 mod rules;
+mod storms;
 mod strategies;
 mod validity;
 mod verdicts;

@@ -10,6 +10,7 @@ use cowcheck_model::pages::Run;
 use cowcheck_model::scenario::Scenario;
 use cowcheck_model::stamp::{Holds, Writer};
 use cowcheck_model::step::{Access, Actor, Advice, Op, Pin, PinKind, Prot};
+use cowcheck_model::storm::{Rivals, Storm, Went};
 use cowcheck_model::trace::{End, Observed, PageState, Record, Seen, StepResult, Trace, VERSION};
 
 pub(crate) const PAGE: u32 = 4096;
@@ -165,6 +166,10 @@ pub(crate) fn run_with(scenario: &Scenario, choices: Choices, bug: Option<Bug>) 
             let mut record = Record::ok(number);
             (record.result, record.seen) = kernel.step(number, step.actor, &step.op);
             record.states = kernel.states();
+            record.storm = match &step.op {
+                Op::Storm(_, rivals) => Some(calm(*rivals)),
+                _ => None,
+            };
             record
         })
         .collect();
@@ -180,6 +185,13 @@ pub(crate) fn run_with(scenario: &Scenario, choices: Choices, bug: Option<Bug>) 
         hugetlb_missing: 0,
         micros: 0,
     }
+}
+
+/// A storm in which all went well.
+fn calm(rivals: Rivals) -> Storm {
+    let went = |rival| Went { rival, rounds: 20, refused: 0, errno: 0 };
+    let rivals = rivals.each().map(went).collect();
+    Storm { micros: 1000, cpus: 2, rounds: 100, rivals, sightings: vec![], more: 0 }
 }
 
 impl Kernel {
@@ -339,7 +351,16 @@ impl Kernel {
             Op::Unpin(pin) => {
                 self.pins.remove(pin);
             }
-            Op::Mprotect(..) | Op::Touch(_) | Op::Mremap(_) | Op::Require(..) => {}
+            Op::Storm(..) => {
+                seen = pages.iter().map(|page| (*page, self.load(actor, *page))).collect();
+                pages.iter().for_each(|page| self.store(actor, *page, stamp(*page)));
+            }
+            Op::Mprotect(..)
+            | Op::Touch(_)
+            | Op::Mremap(_)
+            | Op::Require(..)
+            | Op::CollapseOf(..)
+            | Op::Khugepaged(_) => {}
         }
         (StepResult::Ok, joined(seen))
     }

@@ -6,6 +6,7 @@ use cowcheck_model::pages::{Range, Run};
 use cowcheck_model::scenario::Scenario;
 use cowcheck_model::stamp::{Holds, Writer};
 use cowcheck_model::step::{Access, Actor, Advice, Op, Pin, PinKind, Prot, State, Step};
+use cowcheck_model::storm::{Rival, Rivals};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -54,6 +55,14 @@ fn range(pages: u32) -> impl Strategy<Value = Range> {
     prop_oneof![3 => Just(Range::All), 3 => named, 2 => runs, 1 => (0..pages).prop_map(Range::page)]
 }
 
+/// One or more.
+fn rivals() -> impl Strategy<Value = Rivals> {
+    (1..1u8 << Rival::WORDS.len()).prop_map(|bits| {
+        let chosen = Rival::WORDS.into_iter().enumerate().filter(|(at, _)| bits >> at & 1 == 1);
+        chosen.fold(Rivals::default(), |rivals, (_, (rival, _))| rivals.with(rival).unwrap())
+    })
+}
+
 fn op(actors: usize, pins: usize, pages: u32) -> impl Strategy<Value = Op> {
     let range = || range(pages);
     let kind = of_words(&PinKind::WORDS);
@@ -67,8 +76,11 @@ fn op(actors: usize, pins: usize, pages: u32) -> impl Strategy<Value = Op> {
         4 => actor(actors).prop_map(Op::Fork),
         1 => Just(Op::Exit),
         1 => (range(), of_words(&Prot::WORDS)).prop_map(|(range, prot)| Op::Mprotect(range, prot)),
-        5 => (of_words(&Advice::WORDS), range()).prop_map(|(advice, range)| Op::Advise(advice, range)),
+        7 => (of_words(&Advice::WORDS), range()).prop_map(|(advice, range)| Op::Advise(advice, range)),
         2 => range().prop_map(|range| Op::Advise(Advice::Collapse, range)),
+        1 => (range(), actor(actors)).prop_map(|(range, owner)| Op::CollapseOf(range, owner)),
+        1 => range().prop_map(Op::Khugepaged),
+        2 => (range(), rivals()).prop_map(|(range, rivals)| Op::Storm(range, rivals)),
         1 => range().prop_map(Op::Munmap),
         1 => range().prop_map(Op::Mremap),
         1 => Just(Op::ClearSoftDirty),

@@ -63,9 +63,9 @@ fn a_pin_belongs_to_who_took_it() {
 
 #[test]
 fn the_memory_must_have_what_the_step_is_about() {
-    let backing = "memory with a backing (zero, huge-zero, memfd, tmpfile, memfd-hugetlb), not anon 4K x8";
+    let backing = "memory with a backing (zero, huge-zero, memfd, shmem-thp, tmpfile, memfd-hugetlb), not anon 4K x8";
     refused(ANON, "A read backing all", 3, backing);
-    let file = "memory with a file (memfd, tmpfile, memfd-hugetlb), not zero 4K x8";
+    let file = "memory with a file (memfd, shmem-thp, tmpfile, memfd-hugetlb), not zero 4K x8";
     refused("zero 4K x8", "A write backing all", 3, file);
     for (memory, steps) in
         [("memfd 32K", "A free all"), ("hugetlb 32K", "A wipeonfork all"), ("hugetlb 32K", "A free all")]
@@ -86,4 +86,32 @@ fn the_memory_must_be_whole_pages() {
     for memory in ["anon 0", "anon 5000", "anon 2K x2", "anon 4K x0"] {
         refused(memory, "A read all", 2, &expected(memory));
     }
+}
+
+#[test]
+fn a_storm_needs_pages_whose_content_is_certain() {
+    const CERTAIN: &str = "pages whose content is certain: that of page 0 is for the kernel to choose";
+    refused(ANON, "A write all;A free all;A storm all gup", 5, CERTAIN);
+    let child = "pages that a child gets as they are, for `fork`: page 4 is not one";
+    refused(ANON, "A write all;A dontfork upper;A storm all gup fork", 5, child);
+    refused(ANON, "A wipeonfork upper;A storm all fork", 4, child);
+    refused(ANON, "A mprotect all ro;A storm all gup", 4, "pages that A may write: page 0 is protected");
+    let loose = "pages whose writes no pin or pipe may or may not follow: p0 has page 0";
+    refused(ANON, "A write all;A splice p0 all;A storm all gup", 5, loose);
+    refused(
+        "hugetlb 8K x4",
+        "A storm all gup",
+        3,
+        "memory of small pages or THPs: hugetlb pages can run out in a storm",
+    );
+    scenario(ANON, "A write all;A pin rw p0 all;A dontfork upper;A storm lower fork;A storm all gup");
+}
+
+#[test]
+fn whose_pages_are_collapsed_must_be_there() {
+    refused(ANON, "A collapse all of B", 3, "pages of an actor that is alive: B is not");
+    refused(ANON, "A collapse all of A", 3, "pages of another actor: `collapse` alone is for those of A");
+    refused(ANON, "A fork B;B exit;A collapse all of B", 5, "pages of an actor that is alive: B is not");
+    refused(ANON, "A fork B;B munmap all;A collapse all of B", 5, "pages that B has mapped: page 0 is not");
+    scenario(ANON, "A fork B;B munmap lower;A collapse upper of B;B collapse all of A");
 }

@@ -3,7 +3,8 @@
 //! * Every pattern with every pin and every writer: who writes through what is where an exclusive mark that
 //!   is wrong shows.
 //! * Every other pair of two dimensions, the rest as in [`Cell::PLAIN`]: the pattern `lower`, which is the mixed
-//!   case, or where a child collapses `all`, because a child has the whole range only then.
+//!   case; where a child collapses `all`, because a child has the whole range only then; for khugepaged `none`, because
+//!   it leaves alone what is shared.
 //! * Dangers that have a name: a mixed pattern under a fixed buffer, with every aftermath.
 //!
 //! Pairs with a plain rest, and not a pairwise covering array: a new word adds cells and changes the id of none.
@@ -58,6 +59,10 @@ pub(super) enum Contents {
 pub(super) enum Who {
     Parent,
     Child,
+    /// The child, of the parent's memory: process_madvise(2).
+    ByProcess,
+    /// khugepaged, of the parent's memory.
+    ByKhugepaged,
 }
 
 /// Who writes then.
@@ -109,7 +114,7 @@ const CONTENTS: [Contents; 8] = [
     Contents::ReadOnly,
     Contents::SoftDirty,
 ];
-const WHO: [Who; 2] = [Who::Parent, Who::Child];
+const WHO: [Who; 4] = [Who::Parent, Who::Child, Who::ByProcess, Who::ByKhugepaged];
 const WRITERS: [Writer; 6] =
     [Writer::Parent, Writer::ParentPages, Writer::Child, Writer::ParentThenChild, Writer::ChildThenParent, Writer::Pin];
 const AFTERMATHS: [Aftermath; 9] = [
@@ -207,7 +212,12 @@ impl Cell {
             Contents::ReadOnly => "read-only",
             Contents::SoftDirty => "soft-dirty",
         };
-        let who = if self.who == Who::Child { "by-child" } else { "" };
+        let who = match self.who {
+            Who::Parent => "",
+            Who::Child => "by-child",
+            Who::ByProcess => "by-process",
+            Who::ByKhugepaged => "by-khugepaged",
+        };
         let aftermath = match self.aftermath {
             Aftermath::None => "",
             Aftermath::Split => "split",
@@ -241,14 +251,15 @@ impl Cell {
         const PAGES: u32 = 512;
         let child = self.pattern.child();
         let copied = self.pattern.of_child(PAGES).and(&touched(PAGES));
-        (self.who == Who::Parent || self.pattern.child_has_all(PAGES))
+        (self.who != Who::Child || self.pattern.child_has_all(PAGES))
+            && (self.who != Who::ByProcess || child.is_some())
             && (self.pin.is_parents() || child.is_some())
             && (self.writer != Writer::Pin || self.pin.writes())
             && (self.contents != Contents::OtherCopies || (child.is_some() && !copied.is_empty()))
             // What is pinned is not swapped out.
             && (self.contents != Contents::Swapped || self.pin != Pin::UringBeforeFork)
             // A is the last to exit.
-            && (self.aftermath != Aftermath::Exit || self.who == Who::Parent)
+            && (self.aftermath != Aftermath::Exit || self.who != Who::Child)
             && (self.aftermath != Aftermath::Unpin || self.pin != Pin::None)
     }
 }
@@ -290,8 +301,12 @@ fn pairs() -> Vec<Cell> {
     }
     let by = |cell: &mut Cell, who| {
         cell.who = who;
-        if who == Who::Child && cell.pattern.name == "lower" {
-            cell.pattern = &PATTERNS[1];
+        if cell.pattern.name == "lower" {
+            cell.pattern = match who {
+                Who::Parent | Who::ByProcess => cell.pattern,
+                Who::Child => &PATTERNS[1],
+                Who::ByKhugepaged => &PATTERNS[0],
+            };
         }
     };
     let dimensions = [

@@ -9,6 +9,9 @@
 mod cells;
 mod pages;
 mod patterns;
+mod shmem;
+mod sizes;
+mod storms;
 mod story;
 
 use cowcheck_model::memory::{Memory, MemoryKind};
@@ -28,20 +31,42 @@ pub fn checks(sizes: &Sizes) -> Vec<Check> {
         return vec![];
     }
     let pages = (sizes.pmd / sizes.page) as u32;
-    cells::all().iter().map(|cell| check(cell, sizes.pmd, pages)).collect()
+    let thp = Memory::new(MemoryKind::Thp, sizes.pmd);
+    let shmem = Memory::new(MemoryKind::ShmemThp, sizes.pmd);
+    let of = |cell: &Cell| {
+        let kind = cell.pattern.name;
+        check(kind, &cell.name(), ("thp-pte", thp), cell.tags(), &story::lines(cell, pages))
+    };
+    let mut checks: Vec<Check> = cells::all().iter().map(of).collect();
+    checks.extend(
+        storms::all()
+            .iter()
+            .map(|cell| check(cell.pattern.name, &cell.name(), ("thp-pte", thp), cell.tags(), &cell.lines(pages))),
+    );
+    checks.extend(
+        shmem::all()
+            .iter()
+            .map(|cell| check(&cell.kind(), &cell.name(), ("shmem-thp", shmem), cell.tags(), &cell.lines(pages))),
+    );
+    checks.extend(
+        sizes::all(pages)
+            .iter()
+            .map(|(name, lines)| check("base-pages", name, ("base-pages", thp), vec!["collapse", "khugepaged"], lines)),
+    );
+    checks
 }
 
-fn check(cell: &Cell, size: u64, pages: u32) -> Check {
-    let memory = Memory::new(MemoryKind::Thp, size);
+fn check(kind: &str, name: &str, memory: (&'static str, Memory), tags: Vec<&'static str>, lines: &[String]) -> Check {
+    let (word, memory) = memory;
     Check {
-        id: format!("collapse/{}/{}", cell.pattern.name, cell.name()),
+        id: format!("collapse/{kind}/{name}"),
         group: "collapse",
-        kind: cell.pattern.name.to_owned(),
-        memory: "thp-pte",
-        size,
+        kind: kind.to_owned(),
+        memory: word,
+        size: memory.size,
         description: None,
-        tags: cell.tags(),
-        scenario: scenario(memory, &story::lines(cell, pages)),
+        tags,
+        scenario: scenario(memory, lines),
     }
 }
 

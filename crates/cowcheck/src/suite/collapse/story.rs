@@ -50,6 +50,19 @@ pub(super) fn lines(cell: &Cell, pages: u32) -> Vec<String> {
     story.lines
 }
 
+/// A has one THP, whose sub-pages PTEs map.
+pub(super) fn mapped_by_ptes() -> Vec<String> {
+    let lines = [
+        "A write first # the first touch gives the whole THP",
+        "A require folio all",
+        "A write all",
+        "A mprotect page 1 ro # splits the PMD",
+        "A mprotect page 1 rw",
+        "A require pte-mapped all",
+    ];
+    lines.map(str::to_owned).to_vec()
+}
+
 impl Story<'_> {
     fn say(&mut self, line: impl Into<String>) {
         self.lines.push(line.into());
@@ -92,12 +105,7 @@ impl Story<'_> {
     fn set_up(&mut self) {
         let Story { cell, pages, .. } = *self;
         let touched = touched(pages);
-        self.say("A write first # the first touch gives the whole THP");
-        self.say("A require folio all");
-        self.say("A write all");
-        self.say("A mprotect page 1 ro # splits the PMD");
-        self.say("A mprotect page 1 rw");
-        self.say("A require pte-mapped all");
+        self.lines.extend(mapped_by_ptes());
         if cell.contents == Contents::Swapped {
             self.on('A', "pageout", &touched);
             self.on('A', "require swapped", &touched);
@@ -156,7 +164,12 @@ impl Story<'_> {
             self.say(format!("{me} mprotect all ro"));
         }
         self.on(me, "require pte-mapped", &there);
-        self.say(format!("{me} collapse all # in place, by copy or not at all: as the kernel likes"));
+        let other = self.child.as_ref().map(|child| child.letter);
+        match (self.cell.who, other) {
+            (Who::ByProcess, Some(other)) => self.say(format!("{other} collapse all of {me}")),
+            (Who::ByKhugepaged, _) => self.say(format!("{me} khugepaged all")),
+            _ => self.say(format!("{me} collapse all # in place, by copy or not at all: as the kernel likes")),
+        }
         if self.cell.contents == Contents::ReadOnly {
             self.say(format!("{me} mprotect all rw"));
         }
