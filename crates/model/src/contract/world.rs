@@ -1,6 +1,7 @@
 //! What the rules allow, page by page, as a machine that is told each step.
 
 use super::Origin;
+use super::marks::Marks;
 use super::pins::{PinCell, Pinned, first_of};
 use super::sets::{SetId, Sets};
 use crate::memory::Memory;
@@ -15,7 +16,8 @@ pub(super) struct Cell {
     pub(super) mapped: bool,
     pub(super) prot: Prot,
     /// A private copy (or anonymous from the start); otherwise the backing shows through.
-    own: bool,
+    pub(super) own: bool,
+    pub(super) marks: Marks,
     dont_fork: bool,
     wipe_on_fork: bool,
     /// Written since `clear-soft-dirty`: the soft-dirty bit must be set.
@@ -60,6 +62,7 @@ impl World {
             mapped: true,
             prot: Prot::Rw,
             own: !memory.kind.has_file(),
+            marks: Marks::default(),
             dont_fork: false,
             wipe_on_fork: false,
             dirty: false,
@@ -166,10 +169,11 @@ impl World {
         self.sets.get(set)
     }
 
-    /// May this access to this page by this actor be refused with a signal? `true` where it must be.
+    /// Must this access to this page by this actor be refused with a signal?
     pub fn must_fault(&self, actor: Actor, page: u32, access: Access) -> bool {
         let wanted = if access == Access::Write { Prot::Rw } else { Prot::Ro };
-        self.cell(actor, page).is_none_or(|cell| !cell.mapped || cell.prot < wanted)
+        let is_marked = self.is_guard(actor, page) || (access == Access::Write && self.is_write_protected(actor, page));
+        is_marked || self.cell(actor, page).is_none_or(|cell| !cell.mapped || cell.prot < wanted)
     }
 
     /// Must the soft-dirty bit of this page be set? Unset is always a question, set never one: the
@@ -241,6 +245,7 @@ impl World {
         if let Some(cell) = self.cell_mut(actor, page) {
             cell.own = true;
             cell.dirty = true;
+            cell.marks.unprotected();
         }
     }
 
@@ -282,6 +287,9 @@ impl World {
                 self.each(actor, &runs, |cell| cell.mapped = false);
             }
             Op::Advise(advice, _) => self.advise(actor, *advice, &runs),
+            Op::Treat(treatment, _) => self.treat(actor, *treatment, &runs),
+            // A userfaultfd that wants no event of it loses what is moved (ioctl_userfaultfd(2)).
+            Op::Mremap(_) => self.each(actor, &runs, |cell| cell.marks.unprotected()),
             Op::ClearSoftDirty => {
                 let all = [Run { first: 0, count: self.pages }];
                 self.each(actor, &all, |cell| cell.dirty = false);
@@ -289,11 +297,11 @@ impl World {
             Op::Pin(kind, pin, _) => self.pin(actor, *kind, *pin, &first_of(&runs, transferred)),
             Op::ReadVia(pin) => self.drain(*pin),
             Op::Unpin(pin) => self.pins[pin.index()] = None,
-            Op::Read(_) | Op::Touch(_) | Op::ReadBacking(_) | Op::Probe(..) | Op::Mremap(_) | Op::Require(..) => {}
+            Op::Read(_) | Op::Touch(_) | Op::ReadBacking(_) | Op::Probe(..) | Op::Ksm | Op::Require(..) => {}
         }
     }
 
-    fn each(&mut self, actor: Actor, runs: &[Run], change: impl Fn(&mut Cell)) {
+    pub(super) fn each(&mut self, actor: Actor, runs: &[Run], change: impl Fn(&mut Cell)) {
         let Some(space) = &mut self.spaces[actor.index()] else { return };
         for run in runs {
             let end = (run.end() as usize).min(space.cells.len());
@@ -366,6 +374,7 @@ impl World {
         let zero = self.sets.only(Origin::Zero);
         let Some(mut space) = self.space(actor).cloned() else { return };
         for cell in &mut space.cells {
+            cell.marks.inherited(cell.wipe_on_fork);
             if cell.dont_fork {
                 cell.mapped = false;
             }
@@ -384,7 +393,12 @@ impl World {
             Advice::DoFork => self.each(actor, runs, |cell| cell.dont_fork = false),
             Advice::WipeOnFork => self.each(actor, runs, |cell| cell.wipe_on_fork = true),
             Advice::DontNeed | Advice::Free => self.discard(actor, runs, advice == Advice::Free),
-            Advice::HugePage | Advice::NoHugePage | Advice::PageOut | Advice::Collapse => {}
+            Advice::Guard => {
+                self.discard(actor, runs, false);
+                self.each(actor, runs, |cell| cell.marks.set(Marks::GUARD));
+            }
+            Advice::Unguard => self.each(actor, runs, |cell| cell.marks.clear(Marks::GUARD)),
+            Advice::HugePage | Advice::NoHugePage | Advice::PageOut | Advice::Collapse | Advice::Mergeable => {}
         }
     }
 
@@ -401,6 +415,7 @@ impl World {
             cell.set = if perhaps { sets.with(cell.set, hole) } else { hole };
             cell.own = !file;
             cell.dirty = false;
+            cell.marks.discarded();
         }
     }
 
