@@ -295,6 +295,8 @@ impl Cell {
             && (self.contents != Contents::OtherCopies || (child.is_some() && !copied.is_empty()))
             // What is pinned is neither swapped out nor merged.
             && (!matches!(self.contents, Contents::Swapped | Contents::Ksm) || self.pin != Pin::UringBeforeFork)
+            // What is locked is not discarded.
+            && (self.contents != Contents::Locked || self.aftermath != Aftermath::Guard)
             // KSM needs two pages with one content: the child writes what is there already.
             && (self.contents != Contents::Ksm || (child.is_some() && !copied.is_empty()))
             // A is the last to exit.
