@@ -1,12 +1,23 @@
 //! KSM: it runs, and gets through all memory within milliseconds.
 
-use super::Thing;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use cowcheck_model::step::{Advice, Prot};
+use cowcheck_sys::area::{Area, Source};
+
 use super::change::Changes;
+use super::{Thing, roots};
 
 /// Between two scans, in milliseconds.
 const SLEEP_MILLISECS: &str = "10";
 /// How many pages a scan looks at before it sleeps.
 const PAGES_TO_SCAN: &str = "10000";
+
+/// How many scans it must come to, and in which time, to be of use.
+const SCANS: u64 = 2;
+const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// Switches it on. What it has merged when it is switched off again stays merged until it is written.
 pub(crate) fn provide(changes: &mut Changes<'_>) {
@@ -24,7 +35,14 @@ pub(crate) fn provide(changes: &mut Changes<'_>) {
             changes.did(format!("left {} as it is: {error}", file.display()));
         }
     }
+    let mine = mergeable();
     match changes.set(&run, "1") {
+        Ok(true) if mine.is_ok() && !is_quick(&dir) => {
+            // Not for longer than it takes to see: it merges everybody's memory.
+            let _ = super::undo::write_value(&run, "0");
+            let reason = "KSM has too much other memory to look at, most likely of virtual machines";
+            changes.could_not(Thing::Ksm, reason, "run where nobody else has memory for KSM");
+        }
         Ok(true) => changes.did("switched KSM on".to_owned()),
         Ok(false) => {}
         Err(error) => {
@@ -32,6 +50,29 @@ pub(crate) fn provide(changes: &mut Changes<'_>) {
             changes.could_not(Thing::Ksm, format!("{}: {error}", run.display()), remedy);
         }
     }
+}
+
+/// Some memory of our own: KSM does not count scans of nothing.
+fn mergeable() -> io::Result<Area> {
+    let page = rustix::param::page_size();
+    let area = Area::reserve(page, page)?;
+    area.map(0, page, Source::Anonymous, Prot::Rw)?;
+    area.advise(0, page, Advice::Mergeable)?;
+    Ok(area)
+}
+
+/// Does it get through all memory within [`PATIENCE`]?
+fn is_quick(dir: &Path) -> bool {
+    let scans = || roots::number(&dir.join("full_scans"));
+    let Some(before) = scans() else { return true };
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
+        if scans().is_some_and(|scans| scans >= before + SCANS) {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    false
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ struct Kind {
     lines: &'static [&'static str],
 }
 
-const KINDS: [Kind; 21] = [
+const KINDS: [Kind; 22] = [
     Kind {
         name: "uffd-wp",
         tag: "userfaultfd",
@@ -181,6 +181,22 @@ const KINDS: [Kind; 21] = [
             "A require ksm all",
             "A probe write all",
             "A uffd-unwp S",
+            "A write all",
+            "B read all",
+        ],
+    },
+    Kind {
+        name: "soft-dirty-ksm",
+        tag: "soft-dirty",
+        on: On::Anonymous,
+        lines: &[
+            "A mergeable all",
+            "A fork B",
+            "B probe write all",
+            "A clear-soft-dirty",
+            "A probe write S",
+            "A ksm",
+            "A require ksm all",
             "A write all",
             "B read all",
         ],

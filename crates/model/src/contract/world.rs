@@ -29,6 +29,9 @@ pub(super) struct Space {
     /// None once the actor has exited.
     cells: Vec<Cell>,
     parent: Option<(Actor, u32)>,
+    /// Did it, or who forked it before that, clear the soft-dirty bits? A new mapping counts as dirty as a whole, and
+    /// what is in its page tables does not matter.
+    cleared: bool,
     pub(super) alive: bool,
 }
 
@@ -69,7 +72,8 @@ impl World {
         };
         let backing = if memory.kind.has_backing() { vec![initial; pages as usize] } else { vec![] };
         let mut spaces = vec![None; Actor::MAX];
-        spaces[Actor::A.index()] = Some(Space { cells: vec![cell; pages as usize], parent: None, alive: true });
+        spaces[Actor::A.index()] =
+            Some(Space { cells: vec![cell; pages as usize], parent: None, cleared: false, alive: true });
         World { memory, page_size, pages, sets, backing, spaces, pins: vec![None; Pin::MAX] }
     }
 
@@ -179,7 +183,9 @@ impl World {
     /// Must the soft-dirty bit of this page be set? Unset is always a question, set never one: the
     /// kernel marks more than was written.
     pub fn must_be_soft_dirty(&self, actor: Actor, page: u32) -> bool {
-        !self.memory.kind.is_hugetlb() && self.cell(actor, page).is_some_and(|cell| cell.mapped && cell.dirty)
+        !self.memory.kind.is_hugetlb()
+            && self.space(actor).is_some_and(|space| space.cleared)
+            && self.cell(actor, page).is_some_and(|cell| cell.mapped && cell.dirty)
     }
 
     /// Would `observer` have written, or inherited by fork, what `writer` wrote in `step`?
@@ -293,6 +299,9 @@ impl World {
             Op::ClearSoftDirty => {
                 let all = [Run { first: 0, count: self.pages }];
                 self.each(actor, &all, |cell| cell.dirty = false);
+                if let Some(space) = &mut self.spaces[actor.index()] {
+                    space.cleared = true;
+                }
             }
             Op::Pin(kind, pin, _) => self.pin(actor, *kind, *pin, &first_of(&runs, transferred)),
             Op::ReadVia(pin) => self.drain(*pin),
