@@ -13,16 +13,20 @@ use cowcheck_model::trace::{End, Observed, Record, Seen, StepResult};
 use cowcheck_sys::advice;
 use cowcheck_sys::area::{Area, Fault as Signal};
 use cowcheck_sys::process::{self, Fork};
+use cowcheck_sys::uffd::Uffd;
 use std::time::Duration;
 
 use super::fault::Fault;
+use super::frames;
 use super::khugepaged::Khugepaged;
 use super::layout::{Layout, Part};
 use super::look::{Look, Place};
 use super::page_state::{self, Pagemap};
 use super::pins::{self, Held, Refused};
 use super::request::Devices;
+use super::require;
 use super::storm::{self, Broken};
+use super::treat;
 use super::turns::Turns;
 
 /// How often a refusal that may pass is tried again, and how long is waited in between: 0.3 s in all.
@@ -71,6 +75,8 @@ pub struct Member<'a> {
     nonce: u16,
     layout: Layout,
     held: HashMap<Pin, Held>,
+    /// Made by the first step that needs one; a child has none.
+    uffd: Option<Uffd>,
     children: Vec<(Actor, i32)>,
     pagemap: OnceLock<Pagemap>,
     /// The first step that is B's own has been seen.
@@ -94,6 +100,7 @@ pub fn live<'a>(plan: &'a Plan<'a>, turns: &'a Turns, nonce: u16) {
         nonce,
         layout,
         held: HashMap::new(),
+        uffd: None,
         children: Vec::new(),
         pagemap: OnceLock::new(),
         begun: false,
@@ -188,6 +195,7 @@ impl Member<'_> {
                 self.me = child;
                 self.children.clear();
                 self.pagemap = OnceLock::new();
+                self.uffd = None;
                 self.begun = false;
                 self.walk();
                 self.say_goodbye();
@@ -267,6 +275,8 @@ impl Member<'_> {
             Op::Mprotect(_, prot) => self.parts(&runs, |area, offset, len| area.protect(offset, len, *prot)),
             Op::Advise(Advice::Collapse, _) => self.collapse(&runs, &mut record.tries),
             Op::Advise(Advice::PageOut, _) => self.page_out(&runs, &mut record.tries),
+            Op::Treat(treatment, _) => treat::treat(*treatment, &self.layout, &runs, &mut self.uffd),
+            Op::Ksm => treat::wait_for_ksm(),
             Op::Advise(advice, _) => self.parts(&runs, |area, offset, len| area.advise(offset, len, *advice)),
             Op::CollapseOf(_, owner) => self.collapse_of(*owner, &runs, &mut record),
             Op::Khugepaged(_) => self.khugepaged(&runs),
@@ -287,14 +297,7 @@ impl Member<'_> {
                 Some(_) => StepResult::Ok,
                 None => no_pin(*pin),
             },
-            Op::Require(state, _) => match self.states(&runs) {
-                Ok(states) => {
-                    let unmet = page_state::unmet(*state, self.plan.scenario.memory, self.plan.page_size, &states);
-                    record.states = states;
-                    unmet.map_or(StepResult::Ok, StepResult::Unmet)
-                }
-                Err(error) => StepResult::Unmet(format!("the page table cannot be looked at: {error}")),
-            },
+            Op::Require(state, _) => self.require(*state, &runs, &mut record.states),
             Op::Storm(_, rivals) => self.storm(number, &runs, *rivals, stamp, &mut record),
             Op::Fork(_) | Op::Exit => StepResult::Ok,
         };
@@ -325,6 +328,22 @@ impl Member<'_> {
             Err(Broken::Error(error)) => errno(&error),
             Err(Broken::NoBase(page)) => StepResult::Skipped(format!("page {page} holds what no step wrote")),
             Err(Broken::Signal { signal, page }) => StepResult::Signal { signal, page: Some(page) },
+        }
+    }
+
+    /// Is it so? What was seen goes into `states`.
+    fn require(&self, state: State, runs: &[Run], states: &mut Vec<Observed>) -> StepResult {
+        let by_frame = matches!(state, State::Shared | State::Exclusive | State::Ksm | State::ZeroPage);
+        let seen = self.states(runs).and_then(|seen| match self.plan.look {
+            None if by_frame => frames::told(seen),
+            _ => Ok(seen),
+        });
+        match seen {
+            Ok(seen) => {
+                *states = seen;
+                require::look(state, self.plan.scenario.memory, self.plan.page_size, states)
+            }
+            Err(error) => StepResult::Unmet(format!("the page table cannot be looked at: {error}")),
         }
     }
 
@@ -520,9 +539,8 @@ impl Member<'_> {
         };
         let memory = self.plan.scenario.memory;
         let is_mapped = || {
-            let unmet =
-                |states: Vec<Observed>| page_state::unmet(State::PmdMapped, memory, self.plan.page_size, &states);
-            self.states(runs).is_ok_and(|states| unmet(states).is_none())
+            let look = |states: &[Observed]| require::look(State::PmdMapped, memory, self.plan.page_size, states);
+            self.states(runs).is_ok_and(|states| look(&states) == StepResult::Ok)
         };
         match khugepaged.wake(is_mapped) {
             Ok(()) => StepResult::Ok,
@@ -534,10 +552,7 @@ impl Member<'_> {
     fn page_out(&self, runs: &[Run], tries: &mut u32) -> StepResult {
         loop {
             let result = self.parts(runs, |area, offset, len| area.advise(offset, len, Advice::PageOut));
-            let memory = self.plan.scenario.memory;
-            let out = self
-                .states(runs)
-                .is_ok_and(|states| page_state::unmet(State::Swapped, memory, self.plan.page_size, &states).is_none());
+            let out = self.states(runs).is_ok_and(|states| states.iter().all(|seen| seen.state.swapped));
             if out || *tries >= self.tries() || !matches!(result, StepResult::Ok) {
                 return result;
             }
@@ -650,7 +665,8 @@ fn no_pin(pin: Pin) -> StepResult {
     StepResult::Skipped(format!("{pin} was not taken"))
 }
 
-fn done(result: io::Result<()>) -> StepResult {
+/// A call's end as a step's.
+pub(super) fn done(result: io::Result<()>) -> StepResult {
     result.map_or_else(|error| errno(&error), |()| StepResult::Ok)
 }
 

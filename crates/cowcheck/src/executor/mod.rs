@@ -13,6 +13,7 @@
 
 pub mod family;
 pub mod fault;
+pub mod frames;
 mod khugepaged;
 pub mod kmsg;
 pub mod layout;
@@ -21,6 +22,8 @@ pub mod page_state;
 pub mod pins;
 pub mod pool;
 pub mod request;
+pub mod require;
 pub mod storm;
+pub mod treat;
 pub mod turns;
 pub mod worker;

@@ -128,6 +128,8 @@ impl Piece {
             | Op::Advise(..)
             | Op::CollapseOf(..)
             | Op::Khugepaged(_)
+            | Op::Treat(..)
+            | Op::Ksm
             | Op::Mremap(_)
             | Op::ClearSoftDirty
             | Op::ReadVia(_)

@@ -15,15 +15,13 @@ mod storms;
 mod story;
 
 use cowcheck_model::memory::{Memory, MemoryKind};
-use cowcheck_model::scenario::Scenario;
-use cowcheck_model::text;
 
 use super::Sizes;
 use super::check::Check;
 use cells::Cell;
 
 /// Larger huge pages (512 MiB where base pages have 64 KiB) cost more than they show.
-const MAX_PMD: u64 = 32 << 20;
+pub(super) const MAX_PMD: u64 = 32 << 20;
 
 /// The group. The ids are the same on every machine.
 pub fn checks(sizes: &Sizes) -> Vec<Check> {
@@ -66,18 +64,8 @@ fn check(kind: &str, name: &str, memory: (&'static str, Memory), tags: Vec<&'sta
         size: memory.size,
         description: None,
         tags,
-        scenario: scenario(memory, lines),
+        scenario: super::scenario(memory, lines),
     }
-}
-
-/// A test parses every one of them.
-fn scenario(memory: Memory, lines: &[String]) -> Scenario {
-    let text = format!("{}\nmemory {memory}\n{}\n", text::HEADER, lines.join("\n"));
-    text::parse(&text).unwrap_or_else(|error| Scenario {
-        about: vec![format!("a mistake in the catalogue: {error}")],
-        memory,
-        steps: vec![],
-    })
 }
 
 #[cfg(test)]
