@@ -21,7 +21,7 @@ def main():
     wrong = []
     for ground in kills["grounds"]:
         wrong += [f"without a bug: {fault}" for fault in ground["faults"]]
-        if len(ground["references"]) < 2 or ground["fit"] < 50:
+        if len(ground["references"]) < 2 or ground["fit"] < 30:
             wrong.append(f"{ground['references']} with {ground['fit']} checks: too few to judge by")
     rows = {row["mutant"]: row for row in kills["rows"]}
     for line in sys.stdin:

@@ -34,8 +34,11 @@ pub fn text(matrix: &KillMatrix, color: bool) -> String {
     }
     for (ground, fault) in matrix.faults().take(FAULTS) {
         let red = style(color, Some(AnsiColor::Red));
-        let check = fault.check.as_deref().unwrap_or("");
-        line(&format!("{red}FAULT{red:#} {} on {}: {check} {}", fault.reference, ground.on, fault.reason));
+        let told = match &fault.check {
+            Some(check) => format!("{red}FAULT{red:#} {} on {}: {check} {}", fault.reference, ground.on, fault.reason),
+            None => format!("{} on {} did not come to its end: {}", fault.reference, ground.on, fault.reason),
+        };
+        line(&told);
     }
     line("");
     let width = matrix.rows.iter().map(|row| row.mutant.chars().count()).max().unwrap_or(0);
