@@ -453,6 +453,28 @@ mod tests {
     }
 
     #[test]
+    fn sources_are_what_a_machine_without_devices_is_built_of() {
+        for (path, place) in [
+            ("linux-source-7/Makefile", Some("Makefile")),
+            ("linux-source-7/arch/x86/mm/fault.c", Some("arch/x86/mm/fault.c")),
+            ("linux-source-7/arch/Kconfig", Some("arch/Kconfig")),
+            ("linux-source-7/arch/arm64/mm/fault.c", None),
+            ("linux-source-7/arch/arm64/Kconfig.debug", Some("arch/arm64/Kconfig.debug")),
+            ("linux-source-7/drivers/gpu/drm/drm_gem.c", None),
+            ("linux-source-7/drivers/gpu/drm/Makefile", Some("drivers/gpu/drm/Makefile")),
+            ("linux-source-7/drivers/tty/tty_io.c", Some("drivers/tty/tty_io.c")),
+            ("linux-source-7/tools/testing/selftests/mm/cow.c", Some("tools/testing/selftests/mm/cow.c")),
+            ("linux-source-7/Documentation/mm/page_tables.rst", None),
+        ] {
+            assert_eq!(place_of_sources(Path::new(path)), place.map(PathBuf::from), "{path}");
+        }
+        let deb = fake::deb(CONTROL, &[("./usr/share/doc/readme", b"")]);
+        let folder = tempfile::tempdir().unwrap();
+        let error = unpack_sources(&write(&folder, &deb), folder.path()).unwrap_err().to_string();
+        assert!(error.contains("a package of sources has a usr/src/*.tar.xz, and this has none"), "{error}");
+    }
+
+    #[test]
     fn every_truncation_is_an_error() {
         let deb = fake::deb(CONTROL, &[("./lib/modules/6.12/a.ko", &[7; 700])]);
         assert!(try_unpack(&deb).1.is_ok());
