@@ -190,7 +190,8 @@ fn place_of_sources(path: &Path) -> Option<PathBuf> {
     let mut parts = place.components().map(|part| part.as_os_str().to_str().unwrap_or_default());
     let is_needed = match (parts.next()?, parts.next()) {
         ("arch", Some(arch)) => arch == "x86",
-        ("drivers", Some(kind)) => DRIVERS.contains(&kind),
+        // What all drivers of a kind share is at its top.
+        ("drivers", Some(kind)) => DRIVERS.contains(&kind) || parts.nth(1).is_none(),
         ("Documentation" | "rust" | "samples" | "sound", _) => false,
         _ => true,
     };
@@ -199,7 +200,7 @@ fn place_of_sources(path: &Path) -> Option<PathBuf> {
 
 /// Folders of drivers that the kernel of a virtual machine has something of. Without the others the sources are a
 /// fifth as large.
-const DRIVERS: [&str; 16] = [
+const DRIVERS: [&str; 17] = [
     "acpi",
     "base",
     "block",
@@ -215,6 +216,7 @@ const DRIVERS: [&str; 16] = [
     "platform",
     "pnp",
     "tty",
+    "video",
     "virtio",
 ];
 
@@ -462,6 +464,8 @@ mod tests {
             ("linux-source-7/arch/arm64/Kconfig.debug", Some("arch/arm64/Kconfig.debug")),
             ("linux-source-7/drivers/gpu/drm/drm_gem.c", None),
             ("linux-source-7/drivers/gpu/drm/Makefile", Some("drivers/gpu/drm/Makefile")),
+            ("linux-source-7/drivers/net/loopback.c", Some("drivers/net/loopback.c")),
+            ("linux-source-7/drivers/net/ethernet/a.c", None),
             ("linux-source-7/drivers/tty/tty_io.c", Some("drivers/tty/tty_io.c")),
             ("linux-source-7/tools/testing/selftests/mm/cow.c", Some("tools/testing/selftests/mm/cow.c")),
             ("linux-source-7/Documentation/mm/page_tables.rst", None),
