@@ -31,8 +31,8 @@ def main():
             wrong.append(f"{mutant}: {row['fate']} {row.get('reason', '')}")
             continue
         kill = row["kills"][0]
-        if rule not in kill["rules"]:
-            wrong.append(f"{mutant}: caught by {kill['check']} for {kill['rules']}, not for {rule}: {kill['reason']}")
+        if rule not in kill.get("rules", []):
+            wrong.append(f"{mutant}: caught by {kill['check']} for {kill.get('rules')}, not for {rule}: {kill['reason']}")
     if wrong:
         sys.exit("\n".join(wrong))
     print(f"{len(rows)} mutants are caught, each by its rule")
