@@ -21,7 +21,7 @@ def main():
     wrong = []
     for ground in kills["grounds"]:
         wrong += [f"without a bug: {fault}" for fault in ground["faults"]]
-        if len(ground["references"]) < 2 or ground["fit"] < 50:
+        if len(ground["references"]) < 2 or ground["fit"] < 30:
             wrong.append(f"{ground['references']} with {ground['fit']} checks: too few to judge by")
     rows = {row["mutant"]: row for row in kills["rows"]}
     for line in sys.stdin:
@@ -31,8 +31,8 @@ def main():
             wrong.append(f"{mutant}: {row['fate']} {row.get('reason', '')}")
             continue
         kill = row["kills"][0]
-        if rule not in kill["rules"]:
-            wrong.append(f"{mutant}: caught by {kill['check']} for {kill['rules']}, not for {rule}: {kill['reason']}")
+        if rule not in kill.get("rules", []):
+            wrong.append(f"{mutant}: caught by {kill['check']} for {kill.get('rules')}, not for {rule}: {kill['reason']}")
     if wrong:
         sys.exit("\n".join(wrong))
     print(f"{len(rows)} mutants are caught, each by its rule")

@@ -190,7 +190,8 @@ fn place_of_sources(path: &Path) -> Option<PathBuf> {
     let mut parts = place.components().map(|part| part.as_os_str().to_str().unwrap_or_default());
     let is_needed = match (parts.next()?, parts.next()) {
         ("arch", Some(arch)) => arch == "x86",
-        ("drivers", Some(kind)) => DRIVERS.contains(&kind),
+        // What all drivers of a kind share is at its top.
+        ("drivers", Some(kind)) => DRIVERS.contains(&kind) || parts.nth(1).is_none(),
         ("Documentation" | "rust" | "samples" | "sound", _) => false,
         _ => true,
     };
@@ -199,7 +200,7 @@ fn place_of_sources(path: &Path) -> Option<PathBuf> {
 
 /// Folders of drivers that the kernel of a virtual machine has something of. Without the others the sources are a
 /// fifth as large.
-const DRIVERS: [&str; 16] = [
+const DRIVERS: [&str; 17] = [
     "acpi",
     "base",
     "block",
@@ -215,6 +216,7 @@ const DRIVERS: [&str; 16] = [
     "platform",
     "pnp",
     "tty",
+    "video",
     "virtio",
 ];
 
@@ -450,6 +452,30 @@ mod tests {
         };
         assert_eq!(mode("usr/lib/linux-kbuild-6/scripts/mod/modpost"), 0o100);
         assert_eq!(mode("usr/src/linux-headers-6-common/arch/Kconfig"), 0);
+    }
+
+    #[test]
+    fn sources_are_what_a_machine_without_devices_is_built_of() {
+        for (path, place) in [
+            ("linux-source-7/Makefile", Some("Makefile")),
+            ("linux-source-7/arch/x86/mm/fault.c", Some("arch/x86/mm/fault.c")),
+            ("linux-source-7/arch/Kconfig", Some("arch/Kconfig")),
+            ("linux-source-7/arch/arm64/mm/fault.c", None),
+            ("linux-source-7/arch/arm64/Kconfig.debug", Some("arch/arm64/Kconfig.debug")),
+            ("linux-source-7/drivers/gpu/drm/drm_gem.c", None),
+            ("linux-source-7/drivers/gpu/drm/Makefile", Some("drivers/gpu/drm/Makefile")),
+            ("linux-source-7/drivers/net/loopback.c", Some("drivers/net/loopback.c")),
+            ("linux-source-7/drivers/net/ethernet/a.c", None),
+            ("linux-source-7/drivers/tty/tty_io.c", Some("drivers/tty/tty_io.c")),
+            ("linux-source-7/tools/testing/selftests/mm/cow.c", Some("tools/testing/selftests/mm/cow.c")),
+            ("linux-source-7/Documentation/mm/page_tables.rst", None),
+        ] {
+            assert_eq!(place_of_sources(Path::new(path)), place.map(PathBuf::from), "{path}");
+        }
+        let deb = fake::deb(CONTROL, &[("./usr/share/doc/readme", b"")]);
+        let folder = tempfile::tempdir().unwrap();
+        let error = unpack_sources(&write(&folder, &deb), folder.path()).unwrap_err().to_string();
+        assert!(error.contains("a package of sources has a usr/src/*.tar.xz, and this has none"), "{error}");
     }
 
     #[test]

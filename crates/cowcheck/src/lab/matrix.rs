@@ -152,9 +152,12 @@ impl KillMatrix {
         more(missed, "missed");
         more(excused, "not to be seen by user space, as argued");
         more(open, "could not be judged");
-        if let Some(fault) = self.faults().next().map(|(_, fault)| fault) {
-            let count = self.faults().count();
-            parts.push(format!("{count} faults without a bug, {} first", fault.check.as_deref().unwrap_or("no run")));
+        let broken: Vec<&str> = self.faults().filter_map(|(_, fault)| fault.check.as_deref()).collect();
+        if let Some(first) = broken.first() {
+            parts.push(format!("{} faults without a bug, {first} first", broken.len()));
+        }
+        if let Some((ground, fault)) = self.faults().find(|(_, fault)| fault.check.is_none()) {
+            parts.push(format!("{} did not come to its end on {}", fault.reference, ground.on));
         }
         parts.join(", ") + "."
     }

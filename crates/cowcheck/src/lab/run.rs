@@ -41,7 +41,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// On a mutant it is so many times the longest that any check took without the bug, within these bounds.
 const SLACK: u32 = 10;
-const LIMITS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(120));
+const LIMITS: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(120));
 
 /// How long everything on one kernel may take: without a bug, and, with one, so many times what that took and more.
 const WHOLE: Duration = Duration::from_secs(2 * 3600);
@@ -340,7 +340,7 @@ impl Lab<'_> {
             () => None,
         };
         let name = file_name(&trial.name, &family.on);
-        let mut collect = Collect::new(&hear);
+        let mut collect = Collect::new(Duration::from_millis(checks.limit_ms), &hear);
         let mut progress = view.guest(&trial.name);
         let mut fan = Fan::new();
         fan.add("what was seen", &mut collect);

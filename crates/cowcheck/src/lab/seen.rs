@@ -1,7 +1,7 @@
 //! What the checks saw on one kernel, collected as it comes.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cowcheck_model::contract::Rule;
 use cowcheck_model::verdict::Kind;
@@ -84,15 +84,19 @@ impl Seen {
 /// The sink.
 pub struct Collect<'a> {
     told: &'a dyn Fn(&Seen),
+    limit: Duration,
     ran: Ran,
     plan: Vec<Planned>,
     began: Instant,
+    /// When the last check began.
+    check: Instant,
 }
 
 impl<'a> Collect<'a> {
-    /// The kernel is booted now. `told` hears of each outcome.
-    pub fn new(told: &'a dyn Fn(&Seen)) -> Collect<'a> {
-        Collect { told, ran: Ran::default(), plan: Vec::new(), began: Instant::now() }
+    /// The kernel is booted now. `told` hears of each outcome; `limit` is the checks' time limit.
+    pub fn new(limit: Duration, told: &'a dyn Fn(&Seen)) -> Collect<'a> {
+        let now = Instant::now();
+        Collect { told, limit, ran: Ran::default(), plan: Vec::new(), began: now, check: now }
     }
 
     /// All of it.
@@ -110,7 +114,10 @@ impl Sink for Collect<'_> {
                 self.plan.clone_from(&start.plan);
             }
             Event::Note(text) => self.ran.notes.push(text.to_owned()),
-            Event::Begin(_) => self.ran.begun += 1,
+            Event::Begin(_) => {
+                self.ran.begun += 1;
+                self.check = Instant::now();
+            }
             Event::Outcome(outcome) => {
                 let Some(planned) = self.plan.get(outcome.index) else { return Ok(()) };
                 let mut rules = Vec::new();
@@ -119,11 +126,19 @@ impl Sink for Collect<'_> {
                         rules.push(violation.rule);
                     }
                 }
+                // The clock of a guest whose host is busy was seen to run ahead of ours.
+                let (verdict, reason) = match outcome.verdict.kind() {
+                    Kind::Timeout if outcome.again.is_some() && self.check.elapsed() < self.limit => (
+                        Kind::Inconclusive,
+                        "its guest's clock ran ahead: the time limit has not passed here".to_owned(),
+                    ),
+                    kind => (kind, outcome.verdict.reason()),
+                };
                 let seen = Seen {
                     check: planned.id.clone(),
-                    verdict: outcome.verdict.kind(),
+                    verdict,
                     rules,
-                    reason: outcome.verdict.reason(),
+                    reason,
                     explanation: outcome.explanation.clone().filter(|_| outcome.verdict.kind().is_bad()),
                     rate: outcome.again,
                     micros: outcome.micros,
@@ -149,7 +164,7 @@ mod tests {
     fn a_run_is_collected() {
         let lost = Cell::new(0);
         let count = |seen: &Seen| lost.set(lost.get() + usize::from(seen.is_lost()));
-        let mut collect = Collect::new(&count);
+        let mut collect = Collect::new(Duration::ZERO, &count);
         sample::play(&mut collect);
         assert_eq!(lost.get(), 3, "nobody has run them again");
         let ran = collect.finish();

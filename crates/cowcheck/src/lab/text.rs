@@ -34,8 +34,11 @@ pub fn text(matrix: &KillMatrix, color: bool) -> String {
     }
     for (ground, fault) in matrix.faults().take(FAULTS) {
         let red = style(color, Some(AnsiColor::Red));
-        let check = fault.check.as_deref().unwrap_or("");
-        line(&format!("{red}FAULT{red:#} {} on {}: {check} {}", fault.reference, ground.on, fault.reason));
+        let told = match &fault.check {
+            Some(check) => format!("{red}FAULT{red:#} {} on {}: {check} {}", fault.reference, ground.on, fault.reason),
+            None => format!("{} on {} did not come to its end: {}", fault.reference, ground.on, fault.reason),
+        };
+        line(&told);
     }
     line("");
     let width = matrix.rows.iter().map(|row| row.mutant.chars().count()).max().unwrap_or(0);
@@ -69,12 +72,12 @@ pub fn text(matrix: &KillMatrix, color: bool) -> String {
 
 /// What the set of checks is worth.
 pub(super) fn cover(matrix: &KillMatrix) -> String {
-    let count = checks(matrix.cover.checks.len());
+    let count = matrix.cover.checks.len();
     match (matrix.fast, matrix.cover.is_smallest) {
-        (true, _) => format!("First kills, each mutant being left at its first, were made by {count} at least:"),
-        (false, true) => format!("Enough to kill all that is caught, and the fewest, are {count}:"),
+        (true, _) => format!("Checks that made the first kills, at which each mutant was left: at least {count}."),
+        (false, true) => format!("The fewest checks that kill all that is caught: {count}."),
         (false, false) => {
-            format!("Enough to kill all that is caught are {count}; fewer may be (the search was given up):")
+            format!("Checks that kill all that is caught: {count}; fewer may do, the search was given up.")
         }
     }
 }
