@@ -42,7 +42,7 @@ pub enum Command {
     Show(ShowArgs),
     /// Run checks on other kernels, each in a VM
     #[command(after_help = VM_EXAMPLES)]
-    Vm(VmArgs),
+    Vm(Box<VmArgs>),
     /// Build the helper module, which gives every kind of pin and the truth about pages
     Kmod(KmodArgs),
     /// Judge saved traces again, without touching the kernel
