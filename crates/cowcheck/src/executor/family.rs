@@ -700,6 +700,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn places_are_cut_to_the_pages_that_are_meant() {
+        let place = |first, count, address| Place { pages: Run { first, count }, address };
+        let places = [place(0, 4, 0x10000), place(4, 4, 0x90000)];
+        let found = within(&places, &[Run { first: 1, count: 2 }, Run { first: 3, count: 3 }], 0x1000);
+        assert_eq!(found, [place(1, 2, 0x11000), place(3, 1, 0x13000), place(4, 2, 0x90000)]);
+        assert_eq!(within(&places, &[Run { first: 8, count: 2 }], 0x1000), []);
+    }
+
+    #[test]
     fn shares_are_all_the_pages_in_order() {
         let runs = [Run { first: 3, count: 5 }, Run { first: 10, count: 1 }, Run { first: 20, count: 7 }];
         for shares in 1..15 {

@@ -32,6 +32,10 @@ const VANISH: Duration = Duration::from_secs(5);
 /// swap a page out or split a THP at the wrong moment.
 const ATTEMPTS: u32 = 3;
 
+/// Nor is it run again once it took so long: the pool waits for an answer no longer than the limit of one run, and a grace
+/// that is twice this.
+const ATTEMPTS_FOR: Duration = Duration::from_secs(10);
+
 /// How many logs of runs that passed are kept.
 const PASSED: usize = 64;
 
@@ -108,7 +112,10 @@ impl Worker {
         match text::parse_valid(&request.scenario, self.page_size) {
             Ok(scenario) => {
                 self.families(request, &scenario, &mut response);
-                while request.repeat == 1 && response.attempts < ATTEMPTS && is_inconclusive(&response) {
+                let may_again = |response: &Response| {
+                    response.attempts < ATTEMPTS && began.elapsed() < ATTEMPTS_FOR && is_inconclusive(response)
+                };
+                while request.repeat == 1 && may_again(&response) {
                     response.traces.clear();
                     response.attempts += 1;
                     self.families(request, &scenario, &mut response);

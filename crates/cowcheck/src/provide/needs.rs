@@ -435,6 +435,29 @@ mod tests {
     }
 
     #[test]
+    fn a_storm_needs_what_its_rivals_do() {
+        let text = "memory thp 2M; A write all; A storm all collapse fork pageout pin";
+        let storm = needs(text);
+        assert!(storm.collapse && storm.io_uring && !storm.khugepaged && !storm.of_another);
+        assert_eq!((storm.memory, storm.swap, storm.memlock), (4 << 20, 4 << 20, 2 << 20));
+        let calm = needs("memory thp 2M; A write all; A storm all gup");
+        assert_eq!(calm, Needs { memory: 2 << 20, thp: Some(2 << 20), ..Needs::default() });
+    }
+
+    #[test]
+    fn what_only_root_may_do() {
+        let mut machine = bare();
+        let (of_another, khugepaged) =
+            ("memory anon 4K; A fork B; A collapse all of B", "memory anon 4K; A write all; A khugepaged all");
+        let as_root = |reason| pair(reason, "run as root");
+        assert_eq!(told(of_another, &machine), as_root("process_madvise(2) on another process is for root only"));
+        assert_eq!(told(khugepaged, &machine), as_root("khugepaged is for root only to wake"));
+        machine.root = true;
+        assert_eq!(needs(of_another).unmet(&machine), None);
+        assert_eq!(needs(khugepaged).unmet(&machine), None);
+    }
+
+    #[test]
     fn swap() {
         let text = "memory anon 4K; A write all; A pageout all; A require swapped all";
         assert_eq!(needs(text).swap, 4096);

@@ -22,11 +22,12 @@ use super::fault::Fault;
 use super::layout::Layout;
 use field::Field;
 
-/// A storm lasts so long, if by then everyone has done so many rounds, and no longer than the longest: on an emulator
-/// little is done in a time.
+/// A storm lasts so long, if by then everyone has done so many rounds; else longer, for little is done in a time on an
+/// emulator or a busy machine; and longest if somebody has done nothing yet.
 const TIME: Duration = Duration::from_millis(120);
 const ROUNDS: u64 = 16;
-const LONGEST: Duration = Duration::from_millis(600);
+const LONGER: Duration = Duration::from_millis(600);
+const LONGEST: Duration = Duration::from_secs(4);
 
 /// What is to happen.
 pub struct Order<'a> {
@@ -77,9 +78,13 @@ pub fn run(order: &Order<'_>, seen: &[Seen]) -> Result<Storm, Broken> {
         };
         let started = spawn();
         while started.is_ok() && !field.is_stopped() {
-            let everyone = counts.iter().all(|count| count.tried() >= ROUNDS) && field.rounds() >= ROUNDS;
-            let longest = if everyone { TIME } else { LONGEST };
-            if began.elapsed() >= longest {
+            let least = counts.iter().map(rivals::Count::tried).min().unwrap_or(ROUNDS).min(field.rounds() / 2);
+            let limit = match least {
+                0 => LONGEST,
+                ROUNDS.. => TIME,
+                _ => LONGER,
+            };
+            if began.elapsed() >= limit {
                 break;
             }
             thread::sleep(Duration::from_millis(2));

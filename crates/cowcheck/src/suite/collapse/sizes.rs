@@ -5,8 +5,11 @@
 
 use super::pages::Pages;
 
-/// The last parts of the ids, and whether a page is shared.
-const CELLS: [(&str, fn(page: u32, pages: u32) -> bool); 3] = [
+/// Is page `page` of `pages` shared?
+type IsShared = fn(page: u32, pages: u32) -> bool;
+
+/// The last parts of the ids, and what is shared.
+const CELLS: [(&str, IsShared); 3] = [
     ("lower-and-more", |page, pages| page < pages / 2 + pages / 8),
     ("upper-and-more", |page, pages| page >= pages / 2 - pages / 8),
     ("three-of-four", |page, _| page / 16 % 4 != 0),
@@ -17,7 +20,7 @@ pub(super) fn all(pages: u32) -> Vec<(String, Vec<String>)> {
     CELLS.iter().map(|(name, is_shared)| (format!("by-khugepaged+{name}"), lines(pages, *is_shared))).collect()
 }
 
-fn lines(pages: u32, is_shared: fn(u32, u32) -> bool) -> Vec<String> {
+fn lines(pages: u32, is_shared: IsShared) -> Vec<String> {
     let own = Pages::of(pages, |page| !is_shared(page, pages));
     let shared = Pages::of(pages, |page| is_shared(page, pages));
     let (own, shared) = (own.text(pages), shared.text(pages));
