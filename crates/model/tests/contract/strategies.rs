@@ -84,6 +84,7 @@ fn op(actors: usize, pins: usize, pages: u32) -> impl Strategy<Value = Op> {
         3 => (of_words(&Treatment::WORDS), range()).prop_map(|(treatment, range)| Op::Treat(treatment, range)),
         2 => range().prop_map(|range| Op::Treat(Treatment::UffdWp, range)),
         1 => range().prop_map(|range| Op::Advise(Advice::PageOut, range)),
+        1 => range().prop_map(|range| Op::Advise(Advice::WipeOnFork, range)),
         2 => Just(Op::Ksm),
         1 => range().prop_map(Op::Munmap),
         1 => range().prop_map(Op::Mremap),
