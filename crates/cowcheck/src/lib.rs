@@ -8,6 +8,7 @@
 pub mod cli;
 pub mod compare;
 pub mod executor;
+pub mod explore;
 pub mod guest;
 pub mod here;
 pub mod kmod;

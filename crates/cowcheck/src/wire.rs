@@ -8,6 +8,7 @@ use cowcheck_model::trace::Trace;
 use cowcheck_model::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 
+use crate::explore::news::News;
 use crate::report::Sink;
 use crate::report::event::{Event, Outcome, Rate};
 use crate::suite::Sizes;
@@ -69,6 +70,8 @@ pub enum Said {
         /// Why the plan was not finished.
         stopped: Option<String>,
     },
+    /// News of the explorer.
+    Explored(Box<News>),
     /// A line that the program printed which was to be run.
     Printed(String),
     /// The process that carries out the order has ended: its exit code, or the signal that killed it.

@@ -389,6 +389,30 @@ impl Op {
             _ => None,
         }
     }
+
+    /// The pages it names, to be changed.
+    pub fn range_mut(&mut self) -> Option<&mut Range> {
+        match self {
+            Op::Write(range)
+            | Op::Read(range)
+            | Op::Touch(range)
+            | Op::ReadBacking(range)
+            | Op::WriteBacking(range)
+            | Op::Probe(_, range)
+            | Op::Mprotect(range, _)
+            | Op::Advise(_, range)
+            | Op::CollapseOf(range, _)
+            | Op::Khugepaged(range)
+            | Op::Treat(_, range)
+            | Op::Munmap(range)
+            | Op::Mremap(range)
+            | Op::Pin(_, _, range)
+            | Op::WriteVia(_, range)
+            | Op::Require(_, range)
+            | Op::Storm(range, _) => Some(range),
+            Op::Fork(_) | Op::Exit | Op::ClearSoftDirty | Op::Ksm | Op::ReadVia(_) | Op::Unpin(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Op {

@@ -9,6 +9,7 @@ use cowcheck_model::memory::Size;
 use super::exit;
 use super::lab_args::LabArgs;
 use crate::executor::fault::Fault;
+use crate::explore::order::Shard;
 use crate::guest::fault::Planted;
 use crate::suite::select::Selection;
 use crate::vm::load::Named;
@@ -39,6 +40,9 @@ pub enum Command {
         after_help = "Examples:\n  cowcheck show cow/collapse-lower-shared > mine.cow\n  cowcheck replay mine.cow --repeat 100"
     )]
     Replay(ReplayArgs),
+    /// Run scenarios that nobody wrote, and shrink what they find
+    #[command(after_help = EXPLORE_EXAMPLES, args_conflicts_with_subcommands = true)]
+    Explore(Box<ExploreArgs>),
     /// Print a check of the catalogue as a .cow file
     Show(ShowArgs),
     /// Run checks on other kernels, each in a VM
@@ -86,6 +90,17 @@ Examples:
 
 Needs qemu-system-x86_64, no root. COWCHECK_QEMU names another QEMU. Packages are kept in
 $COWCHECK_CACHE or ~/.cache/cowcheck.";
+
+const EXPLORE_EXAMPLES: &str = "\
+Examples:
+  sudo cowcheck explore --provide --time 10m --results out
+  sudo cowcheck explore --provide --resume out --time 10m
+  sudo cowcheck explore --provide --exhaustive 3 --on 'thp 2M'
+  cowcheck explore --vm debian:5.10 --results out       in a VM; no root needed
+  cowcheck explore --scenarios 100000 --shard 0/4 --results part0
+  cowcheck explore merge part0 part1 part2 part3 --into whole
+
+Exit code: 1 if something was found that is not known.";
 
 const KMOD_EXAMPLES: &str = "\
 Examples:
@@ -235,6 +250,113 @@ pub struct ReplayArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "as above")]
     pub running: Running,
+}
+
+/// `explore`
+#[derive(Debug, clap::Args)]
+pub struct ExploreArgs {
+    /// What else to do.
+    #[command(subcommand)]
+    pub command: Option<ExploreCommand>,
+    /// The same number gives the same scenarios, everywhere
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "resume")]
+    pub seed: u64,
+    /// How long, as in 60s, 10m or 2h [default: 60s, where nothing else makes an end]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub time: Option<Duration>,
+    /// The scenarios with numbers below this one
+    #[arg(long, value_name = "N")]
+    pub scenarios: Option<u64>,
+    /// Every sequence of up to so many steps over a small menu, instead of random ones
+    #[arg(long, value_name = "STEPS", conflicts_with = "resume", value_parser = clap::value_parser!(u32).range(1..=8))]
+    pub exhaustive: Option<u32>,
+    /// Only this memory, as the language writes it: 'thp 2M', 'anon 4K x16'; may be given several times
+    #[arg(long, value_name = "MEMORY", conflicts_with = "resume")]
+    pub on: Vec<String>,
+    /// Do not change scenarios that reached something new
+    #[arg(long, conflicts_with = "resume")]
+    pub unguided: bool,
+    /// Only scenario I, I+N, I+2N and so on; implies --unguided [default: all; with --resume as before]
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
+    /// Keep everything in this directory, which must hold no campaign
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "resume")]
+    pub results: Option<PathBuf>,
+    /// Go on with the campaign in this directory
+    #[arg(long, value_name = "DIRECTORY")]
+    pub resume: Option<PathBuf>,
+    /// Set up what scenarios need (swap, THP sizes, hugetlb pages) and put it back afterwards; needs root
+    #[arg(long, conflicts_with = "vm")]
+    pub provide: bool,
+    /// Run so many scenarios at once [default: one for each core]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub jobs: Option<u16>,
+    /// Time limit of one run, in seconds; emulated guests get three times as much
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub timeout: Duration,
+    /// A file of bugs that are known, beside those that come with the program; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub known: Vec<PathBuf>,
+    /// Explore this kernel, in a VM
+    #[arg(long, value_name = "KERNEL")]
+    pub vm: Option<String>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "as above")]
+    pub guest: GuestArgs,
+    /// Plant a fault in cowcheck itself: it must be found
+    #[arg(long, hide = true, value_enum)]
+    pub self_test: Option<Fault>,
+    /// Plant a fault in the guest, when the scenario with this number begins: it must be found
+    #[arg(long, hide = true, value_name = "FAULT@NUMBER", requires = "vm")]
+    pub guest_fault: Option<Planted>,
+}
+
+/// What else `explore` can do.
+#[derive(Debug, Subcommand)]
+pub enum ExploreCommand {
+    /// Put the shards of a campaign together
+    Merge {
+        /// Directories of campaigns about the same scenarios
+        #[arg(required = true, value_name = "DIRECTORY")]
+        stores: Vec<PathBuf>,
+        /// Where to
+        #[arg(long, value_name = "DIRECTORY")]
+        into: PathBuf,
+    },
+}
+
+/// The virtual machine that is explored.
+#[derive(Debug, clap::Args)]
+#[group(requires = "vm")]
+pub struct GuestArgs {
+    /// Processors of the guest [default: as many as this machine has]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
+    pub cpus: Option<u32>,
+    /// Memory of the guest, as in 512M or 4G [default: 2G]
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub memory: Option<u64>,
+    /// More words for the command line of the guest's kernel
+    #[arg(long, value_name = "WORDS", default_value = "", allow_hyphen_values = true)]
+    pub cmdline: String,
+    /// What runs the guest's instructions [default: kvm where it boots the guest, else tcg]
+    #[arg(long, value_enum)]
+    pub accel: Option<Accel>,
+    /// Keep the files of each guest (initramfs, console) in this directory
+    #[arg(long, value_name = "DIRECTORY")]
+    pub keep: Option<PathBuf>,
+    /// Do not build and load the helper module
+    #[arg(long)]
+    pub no_helper: bool,
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86_400.0), ("", 1.0)];
+    let (number, unit) =
+        units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds))).unwrap_or((text, &1.0));
+    match number.parse::<f64>() {
+        Ok(number) if (0.01..=1e8).contains(&(number * unit)) => Ok(Duration::from_secs_f64(number * unit)),
+        _ => Err("expected a time, as in 60s, 10m or 2h".to_owned()),
+    }
 }
 
 /// `show`

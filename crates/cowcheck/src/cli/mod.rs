@@ -4,6 +4,7 @@ pub mod args;
 pub mod compare;
 pub mod doctor;
 pub mod exit;
+pub mod explore;
 pub mod files;
 pub mod judge;
 pub mod kmod;
@@ -38,6 +39,7 @@ pub fn main() -> Code {
         Command::List(args) => list::main(&args),
         Command::Doctor(args) => doctor::main(&args),
         Command::Replay(args) => replay::main(args),
+        Command::Explore(args) => explore::main(&args),
         Command::Show(args) => show::main(&args),
         Command::Vm(args) => vm::main(&args),
         Command::Kmod(args) => kmod::main(&args),

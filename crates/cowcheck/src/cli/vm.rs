@@ -83,7 +83,7 @@ pub fn main(args: &VmArgs) -> anyhow::Result<Code> {
     let done = match (&fleet.task, kernels.as_slice()) {
         _ if args.machine.dry_run => fleet.dry_run(&kernels)?,
         (Task::Shell, [kernel]) => fleet.shell(kernel)?,
-        (Task::Shell, _) => return Err(Usage("--shell: one kernel at a time".to_owned()).into()),
+        (Task::Shell | Task::Explore(_), _) => return Err(Usage("--shell: one kernel at a time".to_owned()).into()),
         (Task::Program(words), _) => fleet.program(words, &kernels, width)?,
         (Task::Checks(checks), [kernel]) => fleet.check_one(checks, kernel)?,
         (Task::Checks(checks), _) => fleet.check_several(checks, &kernels, width)?,

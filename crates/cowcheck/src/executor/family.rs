@@ -29,9 +29,20 @@ use super::storm::{self, Broken};
 use super::treat;
 use super::turns::Turns;
 
-/// How often a refusal that may pass is tried again, and how long is waited in between: 0.3 s in all.
-pub(super) const TRIES: u32 = 60;
-pub(super) const PAUSE: Duration = Duration::from_millis(5);
+/// How often a refusal that may pass is tried again, and how long is waited in between.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    pub(super) tries: u32,
+    pub(super) pause: Duration,
+}
+
+impl Patience {
+    /// 0.3 s in all: what is refused then leaves a check inconclusive.
+    pub const FULL: Patience = Patience { tries: 60, pause: Duration::from_millis(5) };
+    /// Once more: for whom a refusal is as good as another.
+    pub const BRIEF: Patience = Patience { tries: 2, pause: Duration::from_micros(500) };
+}
+
 /// The same where the refusal is most likely due to a pin of the family's, which stays.
 const TRIES_UNDER_PIN: u32 = 4;
 
@@ -50,6 +61,8 @@ pub struct Plan<'a> {
     pub page_size: u32,
     /// Record page states after every step?
     pub states: bool,
+    /// How long a refusal of collapse or page-out is met with another try.
+    pub patience: Patience,
     /// A fault to plant.
     pub fault: Option<Fault>,
     /// What takes pins.
@@ -491,7 +504,7 @@ impl Member<'_> {
     fn tries(&self) -> u32 {
         let before = self.plan.scenario.steps.iter().take(self.turns.turn() - 1);
         let is_pinned = before.into_iter().any(|step| matches!(step.op, Op::Pin(..)));
-        if is_pinned { TRIES_UNDER_PIN } else { TRIES }
+        self.plan.patience.tries.min(if is_pinned { TRIES_UNDER_PIN } else { u32::MAX })
     }
 
     /// MADV_COLLAPSE, again while the refusal may pass.
@@ -501,7 +514,7 @@ impl Member<'_> {
             match result {
                 StepResult::Errno(errno) if PASSING.contains(&errno) && *tries < self.tries() => {
                     *tries += 1;
-                    std::thread::sleep(PAUSE);
+                    std::thread::sleep(self.plan.patience.pause);
                 }
                 result => return result,
             }
@@ -518,7 +531,7 @@ impl Member<'_> {
             match done(advice::collapse_of(pid, &bytes)) {
                 StepResult::Errno(errno) if PASSING.contains(&errno) && record.tries < self.tries() => {
                     record.tries += 1;
-                    std::thread::sleep(PAUSE);
+                    std::thread::sleep(self.plan.patience.pause);
                 }
                 result => break result,
             }
@@ -557,7 +570,7 @@ impl Member<'_> {
                 return result;
             }
             *tries += 1;
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(self.plan.patience.pause);
         }
     }
 
@@ -570,9 +583,9 @@ impl Member<'_> {
                     self.held.insert(pin, taken.held);
                     return taken.partial.map_or(StepResult::Ok, StepResult::Partial);
                 }
-                Err(Refused::Errno(error)) if passes(&error) && *tries < TRIES => {
+                Err(Refused::Errno(error)) if passes(&error) && *tries < Patience::FULL.tries => {
                     *tries += 1;
-                    std::thread::sleep(PAUSE);
+                    std::thread::sleep(Patience::FULL.pause);
                 }
                 Err(Refused::Errno(error)) => return errno(&error),
                 Err(Refused::NoDevice(why)) => return StepResult::Skipped(why),

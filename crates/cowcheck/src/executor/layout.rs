@@ -12,7 +12,7 @@ use cowcheck_model::stamp::{Stamp, Writer};
 use cowcheck_model::step::{Advice, Prot};
 use cowcheck_sys::area::{Area, Source};
 
-use super::family::{PAUSE, TRIES, passes};
+use super::family::{Patience, passes};
 use rustix::fs::{FallocateFlags, MemfdFlags};
 
 /// Consecutive pages at consecutive addresses.
@@ -59,10 +59,10 @@ impl Layout {
     pub fn new(memory: Memory, page_size: usize, nonce: u16) -> Result<Layout, SetupError> {
         let failed = |what: &'static str| move |error: io::Error| SetupError { memory, what, error };
         let (bytes, align) = (memory.bytes() as usize, (memory.size as usize).next_power_of_two().max(page_size));
-        // The main part, a gap so that the two never merge, and room to move everything twice. What is moved as a whole
-        // is aligned as before.
+        // The main part, a gap so that the two never merge, and room to move everything several times; what is large
+        // twice. What is moved as a whole is aligned as before.
         let free = bytes.next_multiple_of(align) + align;
-        let end = free + bytes.next_multiple_of(align) + bytes;
+        let end = free + bytes.next_multiple_of(align) + if is_large(bytes) { bytes } else { 16 * bytes };
         let area = Area::reserve(end, align).map_err(failed("reserving address space"))?;
         let file = match memory.kind.has_file() {
             true => Some(file(memory).map_err(failed("making the file"))?),
@@ -169,8 +169,8 @@ impl Layout {
         for part in self.parts(runs) {
             let len = self.len(&part);
             if self.free + len > self.end {
-                // All has been moved twice: go back and forth between the two halves is not needed by
-                // any scenario yet, and a clear refusal is better than a surprise.
+                // To go back and forth is not needed by any scenario yet, and a clear refusal is better than a
+                // surprise.
                 return Err(io::ErrorKind::OutOfMemory.into());
             }
             self.area.remap(part.offset, self.free, len)?;
@@ -221,9 +221,9 @@ fn collapse(backing: &Area, bytes: usize) -> io::Result<()> {
     let mut tries = 0;
     loop {
         match backing.advise(0, bytes, Advice::Collapse) {
-            Err(error) if passes(&error) && tries < TRIES => {
+            Err(error) if passes(&error) && tries < Patience::FULL.tries => {
                 tries += 1;
-                std::thread::sleep(PAUSE);
+                std::thread::sleep(Patience::FULL.pause);
             }
             result => return result,
         }

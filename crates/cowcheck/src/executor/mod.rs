@@ -11,6 +11,7 @@
 //! actor whose step it is does it, leaves a record, and moves the word on. Nobody tells anybody
 //! what to do, so there is no protocol to get wrong.
 
+pub mod explore;
 pub mod family;
 pub mod fault;
 pub mod frames;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::Planted;
 use crate::executor::fault::Fault;
+use crate::explore::campaign::Order as Exploration;
 use crate::known::Known;
 use crate::suite::check::Check;
 use crate::suite::select::{Selection, Unknown, select, unknown_id};
@@ -44,6 +45,8 @@ pub enum Task {
     Checks(Checks),
     /// Running a program with everything set up that checks need. It lies in the initramfs.
     Program(Vec<String>),
+    /// Exploring.
+    Explore(Box<Exploration>),
     /// A prompt on the console.
     Shell,
 }

@@ -93,12 +93,13 @@ impl Spec<'_> {
         Ok(files)
     }
 
-    fn boot(&self, task: Task) -> io::Result<Guest> {
+    /// Starts a guest with this to do.
+    pub fn boot(&self, task: Task) -> io::Result<Guest> {
         Guest::start(self.qemu, &self.machine, self.prepare(task)?, self.patience)
     }
 
     /// The consoles of all guests, one after the other.
-    fn keep_console(&self) -> io::Result<()> {
+    pub fn keep_console(&self) -> io::Result<()> {
         let files = Files::new(&self.subject.file, self.directory);
         let text = fs::read(files.console()).unwrap_or_default();
         let mut all = fs::OpenOptions::new().create(true).append(true).open(self.directory.join(CONSOLES))?;
@@ -318,7 +319,7 @@ impl Session<'_, '_, '_> {
     /// Takes in what was said. What makes no sense ends the guest.
     fn said(&mut self, said: Said, stay: &mut Stay, hold: bool) -> io::Result<Result<(), End>> {
         match said {
-            Said::Hello { .. } | Said::Beat | Said::Printed(_) | Said::Over => {}
+            Said::Hello { .. } | Said::Beat | Said::Printed(_) | Said::Explored(_) | Said::Over => {}
             Said::Note(text) => {
                 // Those of later guests are mostly the same.
                 if self.noted.insert(text.clone()) {

@@ -6,6 +6,7 @@
 
 mod alone;
 mod collapse;
+mod explore;
 mod lab;
 mod machine;
 mod matrix;

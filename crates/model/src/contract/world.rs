@@ -93,6 +93,11 @@ impl World {
         all.filter(|(_, space)| space.as_ref().is_some_and(|space| space.alive)).map(|(actor, _)| actor)
     }
 
+    /// Was this actor ever there? One that has exited keeps its name.
+    pub fn was_forked(&self, actor: Actor) -> bool {
+        self.space(actor).is_some()
+    }
+
     pub(super) fn space(&self, actor: Actor) -> Option<&Space> {
         self.spaces[actor.index()].as_ref()
     }

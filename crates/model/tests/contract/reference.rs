@@ -657,6 +657,10 @@ impl Kernel {
         let taken = pages.len();
         let place = |page| {
             let is_anonymous = self.pte(actor, page).place != Place::Backing;
+            if kind.writes() {
+                // It is as good as written: MADV_FREE is over.
+                self.pte(actor, page).lazy_free = false;
+            }
             match kind.breaks_sharing() || (kind != PinKind::Splice && is_anonymous) {
                 true => (page, self.own(actor, page)),
                 false => (page, self.pte(actor, page).place),
