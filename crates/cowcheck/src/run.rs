@@ -9,6 +9,7 @@ use std::time::Instant;
 use cowcheck_model::checker::judge;
 use cowcheck_model::collapse::collapses;
 use cowcheck_model::explain::explain;
+use cowcheck_model::moves::moves;
 use cowcheck_model::trace::{StepResult, Trace};
 use cowcheck_model::verdict::{Kind, Verdict};
 
@@ -256,14 +257,23 @@ pub fn outcome(index: usize, id: &str, trace: Trace, known: &Known) -> Outcome {
         .numbered()
         .filter_map(|(number, step)| {
             let record = trace.records.iter().find(|record| record.step == number)?;
-            let told = record.tries > 1 && record.result == StepResult::Ok;
-            told.then(|| format!("step {number}, `{step}`, took {} tries", record.tries))
+            match &record.result {
+                StepResult::Ok if record.tries > 1 => {
+                    Some(format!("step {number}, `{step}`, took {} tries", record.tries))
+                }
+                StepResult::Unobserved(_) => Some(format!("step {number}, `{step}`: {}", record.result)),
+                _ => None,
+            }
         })
         .collect();
     let collapses = collapses(&trace);
     for collapse in &collapses {
         let step = trace.scenario.step(collapse.step).map(|step| format!(", `{step}`")).unwrap_or_default();
         notes.push(format!("step {}{step}: {}", collapse.step, collapse.how));
+    }
+    for moved in moves(&trace) {
+        let step = trace.scenario.step(moved.step).map(|step| format!(", `{step}`")).unwrap_or_default();
+        notes.push(format!("step {}{step}: {}", moved.step, moved.how));
     }
     if left_out > 0 {
         notes.push(format!("the page states after {left_out} steps were left out of the trace: there was no room"));

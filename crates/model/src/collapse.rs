@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::errno;
 use crate::step::{Actor, Advice, Op};
-use crate::trace::{Record, StepResult, Trace, actor_text};
+use crate::trace::{Observed, Record, StepResult, Trace, actor_text};
 
 /// One `collapse` step and what it did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +60,34 @@ impl fmt::Display for How {
 /// A page of an actor: its frame, and whether a PMD maps it.
 type Frame = (u64, bool);
 
+/// The frames that the last look saw.
+#[derive(Default)]
+pub(crate) struct Frames(HashMap<(Actor, u32), Frame>);
+
+impl Frames {
+    /// The page's frame (0 where its number is hidden), and whether a PMD maps it.
+    pub(crate) fn of(&self, actor: Actor, page: u32) -> Option<Frame> {
+        self.0.get(&(actor, page)).copied()
+    }
+
+    /// Takes in what was seen after a step.
+    pub(crate) fn learn(&mut self, states: &[Observed]) {
+        for seen in states {
+            for (index, page) in (0..).zip(seen.pages.pages()) {
+                match seen.state.present {
+                    true => {
+                        let frame = if seen.pfn == 0 { 0 } else { seen.pfn.saturating_add(index) };
+                        self.0.insert((seen.actor, page), (frame, seen.state.pmd));
+                    }
+                    false => {
+                        self.0.remove(&(seen.actor, page));
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// What every `collapse` step of the trace did, in their order. Page states are compared with the last ones known of
 /// that actor before the step.
 pub fn collapses(trace: &Trace) -> Vec<Collapse> {
@@ -67,7 +95,7 @@ pub fn collapses(trace: &Trace) -> Vec<Collapse> {
     if !trace.scenario.steps.iter().any(|step| matches!(step.op, Op::Advise(Advice::Collapse, _))) {
         return vec![];
     }
-    let mut known: HashMap<(Actor, u32), Frame> = HashMap::new();
+    let mut known = Frames::default();
     let mut found = Vec::new();
     for record in &trace.records {
         let Some(step) = trace.scenario.step(record.step) else { continue };
@@ -75,23 +103,11 @@ pub fn collapses(trace: &Trace) -> Vec<Collapse> {
             let pages: Vec<u32> =
                 range.runs(trace.scenario.memory.pages(trace.page_size)).iter().flat_map(|run| run.pages()).collect();
             let before: HashMap<u32, Frame> =
-                pages.iter().filter_map(|page| Some((*page, *known.get(&(step.actor, *page))?))).collect();
+                pages.iter().filter_map(|page| Some((*page, known.of(step.actor, *page)?))).collect();
             let how = how(record, step.actor, &pages, &before);
             found.push(Collapse { step: record.step, actor: step.actor, how });
         }
-        for seen in &record.states {
-            for (index, page) in (0..).zip(seen.pages.pages()) {
-                match seen.state.present {
-                    true => {
-                        let frame = if seen.pfn == 0 { 0 } else { seen.pfn.saturating_add(index) };
-                        known.insert((seen.actor, page), (frame, seen.state.pmd));
-                    }
-                    false => {
-                        known.remove(&(seen.actor, page));
-                    }
-                }
-            }
-        }
+        known.learn(&record.states);
     }
     found
 }

@@ -14,6 +14,7 @@ pub mod contract;
 pub mod errno;
 pub mod explain;
 pub mod memory;
+pub mod moves;
 pub mod pages;
 pub mod scenario;
 pub mod stamp;

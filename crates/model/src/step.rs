@@ -12,7 +12,13 @@
 //! | `fork B` | forks the actor B |
 //! | `exit` | exits and is reaped by its parent before the next step |
 //! | `mprotect R none\|ro\|rw` | mprotect(2) |
-//! | `dontfork R`, `dofork R`, `wipeonfork R`, `dontneed R`, `free R`, `hugepage R`, `nohugepage R`, `pageout R`, `collapse R` | madvise(2) with the advice of that name |
+//! | `dontfork R`, `dofork R`, `wipeonfork R`, `dontneed R`, `free R`, `hugepage R`, `nohugepage R`, `pageout R`, `collapse R`, `mergeable R` | madvise(2) with the advice of that name |
+//! | `guard R`, `unguard R` | MADV_GUARD_INSTALL, MADV_GUARD_REMOVE: no access, the content is gone |
+//! | `uffd-wp R`, `uffd-unwp R` | write protection by userfaultfd(2), for this actor only, and its end: a write gives SIGBUS |
+//! | `mlock R`, `munlock R` | mlock(2), munlock(2) |
+//! | `split R` | has the kernel split the folios, by debugfs |
+//! | `migrate R` | moves the pages to another node, move_pages(2); where there is one node only, compacts memory |
+//! | `ksm` | waits until KSM has been through all mergeable memory |
 //! | `munmap R` | munmap(2) |
 //! | `mremap R` | moves the pages to another address, mremap(2) |
 //! | `clear-soft-dirty` | writes 4 to /proc/self/clear_refs |
@@ -177,11 +183,17 @@ pub enum Advice {
     PageOut,
     /// MADV_COLLAPSE (Linux 6.1)
     Collapse,
+    /// MADV_GUARD_INSTALL (Linux 6.13)
+    Guard,
+    /// MADV_GUARD_REMOVE (Linux 6.13)
+    Unguard,
+    /// MADV_MERGEABLE
+    Mergeable,
 }
 
 impl Advice {
     /// Every advice with its word.
-    pub const WORDS: [(Advice, &'static str); 9] = [
+    pub const WORDS: [(Advice, &'static str); 12] = [
         (Advice::DontFork, "dontfork"),
         (Advice::DoFork, "dofork"),
         (Advice::WipeOnFork, "wipeonfork"),
@@ -191,6 +203,38 @@ impl Advice {
         (Advice::NoHugePage, "nohugepage"),
         (Advice::PageOut, "pageout"),
         (Advice::Collapse, "collapse"),
+        (Advice::Guard, "guard"),
+        (Advice::Unguard, "unguard"),
+        (Advice::Mergeable, "mergeable"),
+    ];
+}
+
+/// What else is done to some pages of an actor, by other calls than madvise(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Treatment {
+    /// UFFDIO_WRITEPROTECT with UFFDIO_WRITEPROTECT_MODE_WP, under UFFD_FEATURE_SIGBUS (ioctl_userfaultfd(2)).
+    UffdWp,
+    /// UFFDIO_WRITEPROTECT without that mode.
+    UffdUnwp,
+    /// mlock(2)
+    Mlock,
+    /// munlock(2)
+    Munlock,
+    /// debugfs, split_huge_pages (Linux 5.13; Documentation/admin-guide/mm/transhuge.rst)
+    Split,
+    /// move_pages(2), or /proc/sys/vm/compact_memory
+    Migrate,
+}
+
+impl Treatment {
+    /// Every one with its word.
+    pub const WORDS: [(Treatment, &'static str); 6] = [
+        (Treatment::UffdWp, "uffd-wp"),
+        (Treatment::UffdUnwp, "uffd-unwp"),
+        (Treatment::Mlock, "mlock"),
+        (Treatment::Munlock, "munlock"),
+        (Treatment::Split, "split"),
+        (Treatment::Migrate, "migrate"),
     ];
 }
 
@@ -208,16 +252,31 @@ pub enum State {
     /// Every page is present and part of a folio of the memory's size, in order. Without root the
     /// frame numbers are hidden and only the presence can be observed.
     Folio,
+    /// Every page is present and mapped more than once.
+    Shared,
+    /// Every page is present and marked exclusive (PG_anon_exclusive). Where the mark cannot be seen: mapped once.
+    Exclusive,
+    /// Every page is one of KSM's.
+    Ksm,
+    /// Every page is the zero page, small or huge.
+    ZeroPage,
+    /// Every page is pinned.
+    Pinned,
 }
 
 impl State {
     /// Every state with its word.
-    pub const WORDS: [(State, &'static str); 5] = [
+    pub const WORDS: [(State, &'static str); 10] = [
         (State::Populated, "populated"),
         (State::Swapped, "swapped"),
         (State::PmdMapped, "pmd-mapped"),
         (State::PteMapped, "pte-mapped"),
         (State::Folio, "folio"),
+        (State::Shared, "shared"),
+        (State::Exclusive, "exclusive"),
+        (State::Ksm, "ksm"),
+        (State::ZeroPage, "zero-page"),
+        (State::Pinned, "pinned"),
     ];
 }
 
@@ -263,6 +322,10 @@ pub enum Op {
     Mprotect(Range, Prot),
     /// `dontfork R` and the other advice words
     Advise(Advice, Range),
+    /// `uffd-wp R` and the other words of [`Treatment`]
+    Treat(Treatment, Range),
+    /// `ksm`
+    Ksm,
     /// `munmap R`
     Munmap(Range),
     /// `mremap R`
@@ -293,12 +356,13 @@ impl Op {
             | Op::Probe(_, range)
             | Op::Mprotect(range, _)
             | Op::Advise(_, range)
+            | Op::Treat(_, range)
             | Op::Munmap(range)
             | Op::Mremap(range)
             | Op::Pin(_, _, range)
             | Op::WriteVia(_, range)
             | Op::Require(_, range) => Some(range),
-            Op::Fork(_) | Op::Exit | Op::ClearSoftDirty | Op::ReadVia(_) | Op::Unpin(_) => None,
+            Op::Fork(_) | Op::Exit | Op::ClearSoftDirty | Op::Ksm | Op::ReadVia(_) | Op::Unpin(_) => None,
         }
     }
 }
@@ -316,6 +380,8 @@ impl fmt::Display for Op {
             Op::Exit => f.write_str("exit"),
             Op::Mprotect(range, prot) => write!(f, "mprotect {range} {}", word(&Prot::WORDS, *prot)),
             Op::Advise(advice, range) => write!(f, "{} {range}", word(&Advice::WORDS, *advice)),
+            Op::Treat(treatment, range) => write!(f, "{} {range}", word(&Treatment::WORDS, *treatment)),
+            Op::Ksm => f.write_str("ksm"),
             Op::Munmap(range) => write!(f, "munmap {range}"),
             Op::Mremap(range) => write!(f, "mremap {range}"),
             Op::ClearSoftDirty => f.write_str("clear-soft-dirty"),

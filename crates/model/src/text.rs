@@ -18,7 +18,7 @@ use std::fmt;
 use crate::memory::{Memory, MemoryKind, Size};
 use crate::pages::{Range, Run};
 use crate::scenario::{Invalid, Scenario};
-use crate::step::{Access, Actor, Advice, Op, Pin, PinKind, Prot, State, Step};
+use crate::step::{Access, Actor, Advice, Op, Pin, PinKind, Prot, State, Step, Treatment};
 
 /// The first line of every scenario file.
 pub const HEADER: &str = "cowcheck scenario 1";
@@ -142,7 +142,7 @@ impl<'a> Line<'a> {
             Some(near) => format!("`{near}`, or another of {}", choice(all())),
             None => choice(all()),
         };
-        self.read(&expected, |text| table.iter().find(|(_, word)| *word == text).map(|(value, _)| *value))
+        self.read(&expected, |text| known(table, text))
     }
 
     /// Takes the next word if it is `text`.
@@ -227,6 +227,7 @@ impl<'a> Line<'a> {
             "munmap" => Op::Munmap(self.range()?),
             "mremap" => Op::Mremap(self.range()?),
             "clear-soft-dirty" => Op::ClearSoftDirty,
+            "ksm" => Op::Ksm,
             "pin" => {
                 let first = self.one_of(&[(Some(true), "rw"), (Some(false), "ro"), (None, "short")])?;
                 let write = match first {
@@ -242,18 +243,24 @@ impl<'a> Line<'a> {
                 let state = self.one_of(&State::WORDS)?;
                 Op::Require(state, self.range()?)
             }
-            _ => match Advice::WORDS.iter().find(|(_, advice)| *advice == text) {
-                Some((advice, _)) => Op::Advise(*advice, self.range()?),
-                None => return Err(self.error(word, expected_ops(text))),
+            _ => match (known(&Advice::WORDS, text), known(&Treatment::WORDS, text)) {
+                (Some(advice), _) => Op::Advise(advice, self.range()?),
+                (None, Some(treatment)) => Op::Treat(treatment, self.range()?),
+                (None, None) => return Err(self.error(word, expected_ops(text))),
             },
         };
         Ok(op)
     }
 }
 
+/// What a word of a table means.
+fn known<T: Copy>(table: &[(T, &str)], text: &str) -> Option<T> {
+    table.iter().find(|(_, word)| *word == text).map(|(value, _)| *value)
+}
+
 /// What a step can begin with, the nearest first.
 fn expected_ops(found: &str) -> String {
-    const OPS: [&str; 15] = [
+    const OPS: [&str; 16] = [
         "write",
         "read",
         "touch",
@@ -264,13 +271,15 @@ fn expected_ops(found: &str) -> String {
         "munmap",
         "mremap",
         "clear-soft-dirty",
+        "ksm",
         "pin",
         "splice",
         "unpin",
         "require",
         "read via",
     ];
-    let all = OPS.iter().copied().chain(Advice::WORDS.iter().map(|(_, word)| *word));
+    let advice = Advice::WORDS.iter().map(|(_, word)| *word);
+    let all = OPS.iter().copied().chain(advice).chain(Treatment::WORDS.iter().map(|(_, word)| *word));
     match nearest(found, all.clone()) {
         Some(near) => format!("`{near}` or another step: {}", choice(all)),
         None => choice(all),

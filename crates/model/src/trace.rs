@@ -106,6 +106,8 @@ pub enum StepResult {
     },
     /// A `require` step found this instead.
     Unmet(String),
+    /// A `require` step could not look, for this reason: the state is neither seen nor seen to be missing.
+    Unobserved(String),
     /// It could not be tried, for this reason.
     Skipped(String),
 }
@@ -121,6 +123,7 @@ impl fmt::Display for StepResult {
             }
             StepResult::Signal { signal, page: None } => f.write_str(&errno::signal_name(*signal)),
             StepResult::Unmet(found) => write!(f, "not so: {found}"),
+            StepResult::Unobserved(why) => write!(f, "not observed: {why}"),
             StepResult::Skipped(why) => write!(f, "not tried: {why}"),
         }
     }

@@ -3,6 +3,9 @@
 /// MADV_COLLAPSE (Linux 6.1).
 pub const COLLAPSE: i32 = libc::MADV_COLLAPSE;
 
+/// MADV_GUARD_INSTALL (Linux 6.13).
+pub const GUARD: i32 = 102;
+
 /// Does the kernel know this advice? An unknown one is refused before the range is looked at.
 pub fn is_known(advice: i32) -> bool {
     // SAFETY: the range is empty, so nothing happens to any page.

@@ -10,6 +10,9 @@ use crate::{probe, vector};
 
 /// Linux 6.1; not in every libc's headers.
 const MADV_COLLAPSE: libc::c_int = 25;
+/// Linux 6.13.
+const MADV_GUARD_INSTALL: libc::c_int = crate::advice::GUARD;
+const MADV_GUARD_REMOVE: libc::c_int = 103;
 
 /// A reservation of address space, inaccessible until something is mapped into it.
 ///
@@ -79,6 +82,11 @@ impl Area {
         self.base + offset
     }
 
+    /// The address of a part, which must lie in the area.
+    pub(crate) fn address_of(&self, offset: usize, len: usize) -> io::Result<usize> {
+        self.part(offset, len).map(|at| at as usize)
+    }
+
     /// The offset of an address, if it lies in the area.
     pub fn offset(&self, address: usize) -> Option<usize> {
         address.checked_sub(self.base).filter(|offset| *offset < self.len)
@@ -130,10 +138,27 @@ impl Area {
             Advice::NoHugePage => libc::MADV_NOHUGEPAGE,
             Advice::PageOut => libc::MADV_PAGEOUT,
             Advice::Collapse => MADV_COLLAPSE,
+            Advice::Guard => MADV_GUARD_INSTALL,
+            Advice::Unguard => MADV_GUARD_REMOVE,
+            Advice::Mergeable => libc::MADV_MERGEABLE,
         };
         let at = self.part(offset, len)?;
         // SAFETY: the range lies in the area, whose content no Rust value depends on.
         crate::check(unsafe { libc::madvise(at, len, number) }).map(drop)
+    }
+
+    /// mlock(2)
+    pub fn lock(&self, offset: usize, len: usize) -> io::Result<()> {
+        let at = self.part(offset, len)?;
+        // SAFETY: the range lies in the area; no content changes.
+        crate::check(unsafe { libc::mlock(at, len) }).map(drop)
+    }
+
+    /// munlock(2)
+    pub fn unlock(&self, offset: usize, len: usize) -> io::Result<()> {
+        let at = self.part(offset, len)?;
+        // SAFETY: as for `lock`.
+        crate::check(unsafe { libc::munlock(at, len) }).map(drop)
     }
 
     /// munmap(2), after which the range is reserved again: nothing else can get in there.

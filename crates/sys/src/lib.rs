@@ -11,11 +11,13 @@ pub mod area;
 pub mod board;
 pub mod gup;
 pub mod helper;
+pub mod migrate;
 pub mod probe;
 pub mod process;
 pub mod scan;
 pub mod splice;
 pub mod swap;
+pub mod uffd;
 pub mod uring;
 mod vector;
 

@@ -11,14 +11,18 @@ use cowcheck_model::step::{Access, Actor, Advice, Op, Pin, PinKind, State, Step}
 use cowcheck_model::trace::{End, Observed, Record, Seen, StepResult};
 use cowcheck_sys::area::{Area, Fault as Signal};
 use cowcheck_sys::process::{self, Fork};
+use cowcheck_sys::uffd::Uffd;
 use std::time::Duration;
 
 use super::fault::Fault;
+use super::frames;
 use super::layout::{Layout, Part};
 use super::look::{Look, Place};
 use super::page_state::{self, Pagemap};
 use super::pins::{self, Held, Refused};
 use super::request::Devices;
+use super::require;
+use super::treat;
 use super::turns::Turns;
 
 /// How often a refusal that may pass is tried again, and how long is waited in between: 0.3 s in all.
@@ -67,6 +71,8 @@ pub struct Member<'a> {
     nonce: u16,
     layout: Layout,
     held: HashMap<Pin, Held>,
+    /// Made by the first step that needs one; a child has none.
+    uffd: Option<Uffd>,
     children: Vec<(Actor, i32)>,
     pagemap: OnceLock<Pagemap>,
     /// The first step that is B's own has been seen.
@@ -90,6 +96,7 @@ pub fn live<'a>(plan: &'a Plan<'a>, turns: &'a Turns, nonce: u16) {
         nonce,
         layout,
         held: HashMap::new(),
+        uffd: None,
         children: Vec::new(),
         pagemap: OnceLock::new(),
         begun: false,
@@ -183,6 +190,7 @@ impl Member<'_> {
                 self.me = child;
                 self.children.clear();
                 self.pagemap = OnceLock::new();
+                self.uffd = None;
                 self.begun = false;
                 self.walk();
                 self.say_goodbye();
@@ -258,6 +266,8 @@ impl Member<'_> {
             Op::Mprotect(_, prot) => self.parts(&runs, |area, offset, len| area.protect(offset, len, *prot)),
             Op::Advise(Advice::Collapse, _) => self.collapse(&runs, &mut record.tries),
             Op::Advise(Advice::PageOut, _) => self.page_out(&runs, &mut record.tries),
+            Op::Treat(treatment, _) => treat::treat(*treatment, &self.layout, &runs, &mut self.uffd),
+            Op::Ksm => treat::wait_for_ksm(),
             Op::Advise(advice, _) => self.parts(&runs, |area, offset, len| area.advise(offset, len, *advice)),
             Op::Munmap(_) => self.parts(&runs, Area::unmap),
             Op::Mremap(_) => {
@@ -276,18 +286,27 @@ impl Member<'_> {
                 Some(_) => StepResult::Ok,
                 None => no_pin(*pin),
             },
-            Op::Require(state, _) => match self.states(&runs) {
-                Ok(states) => {
-                    let unmet = page_state::unmet(*state, self.plan.scenario.memory, self.plan.page_size, &states);
-                    record.states = states;
-                    unmet.map_or(StepResult::Ok, StepResult::Unmet)
-                }
-                Err(error) => StepResult::Unmet(format!("the page table cannot be looked at: {error}")),
-            },
+            Op::Require(state, _) => self.require(*state, &runs, &mut record.states),
             Op::Fork(_) | Op::Exit => StepResult::Ok,
         };
         record.result = result;
         record
+    }
+
+    /// Is it so? What was seen goes into `states`.
+    fn require(&self, state: State, runs: &[Run], states: &mut Vec<Observed>) -> StepResult {
+        let by_frame = matches!(state, State::Shared | State::Exclusive | State::Ksm | State::ZeroPage);
+        let seen = self.states(runs).and_then(|seen| match self.plan.look {
+            None if by_frame => frames::told(seen),
+            _ => Ok(seen),
+        });
+        match seen {
+            Ok(seen) => {
+                *states = seen;
+                require::look(state, self.plan.scenario.memory, self.plan.page_size, states)
+            }
+            Err(error) => StepResult::Unmet(format!("the page table cannot be looked at: {error}")),
+        }
     }
 
     fn parts(&self, runs: &[Run], call: impl Fn(&Area, usize, usize) -> io::Result<()>) -> StepResult {
@@ -455,10 +474,7 @@ impl Member<'_> {
     fn page_out(&self, runs: &[Run], tries: &mut u32) -> StepResult {
         loop {
             let result = self.parts(runs, |area, offset, len| area.advise(offset, len, Advice::PageOut));
-            let memory = self.plan.scenario.memory;
-            let out = self
-                .states(runs)
-                .is_ok_and(|states| page_state::unmet(State::Swapped, memory, self.plan.page_size, &states).is_none());
+            let out = self.states(runs).is_ok_and(|states| states.iter().all(|seen| seen.state.swapped));
             if out || *tries >= self.tries() || !matches!(result, StepResult::Ok) {
                 return result;
             }
@@ -560,7 +576,8 @@ fn no_pin(pin: Pin) -> StepResult {
     StepResult::Skipped(format!("{pin} was not taken"))
 }
 
-fn done(result: io::Result<()>) -> StepResult {
+/// A call's end as a step's.
+pub(super) fn done(result: io::Result<()>) -> StepResult {
     result.map_or_else(|error| errno(&error), |()| StepResult::Ok)
 }
 

@@ -57,9 +57,10 @@ impl Layout {
     pub fn new(memory: Memory, page_size: usize, nonce: u16) -> Result<Layout, SetupError> {
         let failed = |what: &'static str| move |error: io::Error| SetupError { memory, what, error };
         let (bytes, align) = (memory.bytes() as usize, (memory.size as usize).next_power_of_two().max(page_size));
-        // The main part, a gap so that the two never merge, and room to move everything once.
+        // The main part, a gap so that the two never merge, and room to move everything twice. What is moved as a whole
+        // is aligned as before.
         let free = bytes.next_multiple_of(align) + align;
-        let end = free + bytes;
+        let end = free + bytes.next_multiple_of(align) + bytes;
         let area = Area::reserve(end, align).map_err(failed("reserving address space"))?;
         let file = match memory.kind.has_file() {
             true => Some(file(memory).map_err(failed("making the file"))?),
@@ -163,7 +164,7 @@ impl Layout {
         for part in self.parts(runs) {
             let len = self.len(&part);
             if self.free + len > self.end {
-                // All has been moved once: go back and forth between the two halves is not needed by
+                // All has been moved twice: go back and forth between the two halves is not needed by
                 // any scenario yet, and a clear refusal is better than a surprise.
                 return Err(io::ErrorKind::OutOfMemory.into());
             }

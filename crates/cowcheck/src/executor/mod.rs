@@ -13,6 +13,7 @@
 
 pub mod family;
 pub mod fault;
+pub mod frames;
 pub mod kmsg;
 pub mod layout;
 pub mod look;
@@ -20,5 +21,7 @@ pub mod page_state;
 pub mod pins;
 pub mod pool;
 pub mod request;
+pub mod require;
+pub mod treat;
 pub mod turns;
 pub mod worker;

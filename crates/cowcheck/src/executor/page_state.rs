@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 
 use cowcheck_model::memory::{Memory, MemoryKind};
 use cowcheck_model::pages::Run;
-use cowcheck_model::step::{Actor, State};
+use cowcheck_model::step::Actor;
 use cowcheck_model::trace::{Observed, PageState};
 use cowcheck_sys::scan;
 
@@ -153,41 +153,4 @@ fn huge_by_smaps(start: usize, end: usize) -> io::Result<Vec<(usize, usize)>> {
         }
     }
     Ok(found)
-}
-
-/// Are all the pages in this state? If not, what was found instead.
-pub fn unmet(state: State, memory: Memory, page_size: u32, observed: &[Observed]) -> Option<String> {
-    let good = |observed: &&Observed| {
-        let is = &observed.state;
-        match state {
-            State::Populated => is.present,
-            State::Swapped => is.swapped,
-            State::PmdMapped => is.present && is.pmd,
-            State::PteMapped => is.present && !is.pmd,
-            State::Folio => is.present && in_folio(memory, page_size, observed),
-        }
-    };
-    let bad = observed.iter().find(|observed| !good(observed))?;
-    Some(format!("{} of {} is {}", pages(bad.pages), bad.actor, bad.state))
-}
-
-/// Where the folio's order is known, that and the places in it tell. Else: frames of one folio are consecutive and as
-/// aligned as the folio is large; where the numbers are hidden, presence is all there is to see.
-fn in_folio(memory: Memory, page_size: u32, observed: &Observed) -> bool {
-    let per_folio = (memory.size / u64::from(page_size)).max(1);
-    let first = u64::from(observed.pages.first);
-    if let Some(order) = observed.state.order {
-        return 1u64.checked_shl(order) == Some(per_folio) && u64::from(observed.index) == first % per_folio;
-    }
-    observed.pfn == 0 || (observed.pfn % per_folio == first % per_folio && whole(per_folio, observed.pages))
-}
-
-/// Does a run of consecutive frames begin and end with folios, or lie in one?
-fn whole(per_folio: u64, run: Run) -> bool {
-    let (first, end) = (u64::from(run.first), u64::from(run.end()));
-    first % per_folio == 0 && end % per_folio == 0 || run.count == 1 || first / per_folio == (end - 1) / per_folio
-}
-
-fn pages(run: Run) -> String {
-    format!("page{} {run}", if run.count == 1 { "" } else { "s" })
 }

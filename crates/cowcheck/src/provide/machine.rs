@@ -60,6 +60,16 @@ pub struct Machine {
     pub io_uring: Result<(), String>,
     /// The kernel knows MADV_COLLAPSE.
     pub collapse: bool,
+    /// The kernel knows MADV_GUARD_INSTALL.
+    pub guard: bool,
+    /// What userfaultfd can do (`UFFD_FEATURE_...`), or why there is none.
+    pub uffd: Result<u64, String>,
+    /// KSM.
+    pub ksm: Ksm,
+    /// Can folios be split by debugfs? If not, why.
+    pub split: Result<(), String>,
+    /// Can pages be moved: is there another node, or may memory be compacted?
+    pub migrate: bool,
     /// What /proc/self/pagemap shows.
     pub pagemap: Pagemap,
     /// Can the kernel log be read?
@@ -174,6 +184,17 @@ pub enum Helper {
     Absent,
 }
 
+/// Whether KSM merges pages (Documentation/admin-guide/mm/ksm.rst).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ksm {
+    /// The kernel has none.
+    Absent,
+    /// It is switched off.
+    Off,
+    /// It runs.
+    On,
+}
+
 /// What /proc/self/pagemap shows (Documentation/admin-guide/mm/pagemap.rst).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pagemap {
@@ -215,6 +236,19 @@ impl Machine {
             debugfs: is_mounted(roots, &roots.debugfs()),
             io_uring: io_uring_usable(roots, sys_admin, io_uring),
             collapse: cowcheck_sys::advice::is_known(cowcheck_sys::advice::COLLAPSE),
+            guard: cowcheck_sys::advice::is_known(cowcheck_sys::advice::GUARD),
+            uffd: cowcheck_sys::uffd::features().map_err(|error| error.to_string()),
+            ksm: match roots::number(&roots.ksm().join("run")) {
+                None => Ksm::Absent,
+                Some(1) => Ksm::On,
+                Some(_) => Ksm::Off,
+            },
+            split: OpenOptions::new()
+                .write(true)
+                .open(roots.debugfs().join("split_huge_pages"))
+                .map(drop)
+                .map_err(|error| error.to_string()),
+            migrate: can_migrate(roots),
             pagemap: pagemap(roots),
             kmsg: File::open(roots.dev.join("kmsg")).is_ok(),
             could_not: Vec::new(),
@@ -368,6 +402,12 @@ fn helper(roots: &Roots) -> Helper {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Helper::Absent,
         Err(error) => Helper::Unusable(error.to_string()),
     }
+}
+
+fn can_migrate(roots: &Roots) -> bool {
+    let nodes = roots::text(&roots.sys.join("devices/system/node/has_memory")).unwrap_or_default();
+    let compacts = || OpenOptions::new().write(true).open(roots.proc.join("sys/vm/compact_memory")).is_ok();
+    crate::executor::treat::nodes(&nodes).len() > 1 || compacts()
 }
 
 fn gup_test(roots: &Roots) -> Option<PathBuf> {

@@ -18,6 +18,7 @@ pub mod guard;
 mod guard_process;
 mod hugetlb;
 mod journal;
+mod ksm;
 mod lock;
 pub mod machine;
 pub mod modules;
@@ -58,8 +59,10 @@ pub enum Thing {
     Hugetlb(u64),
     /// Swap.
     Swap,
-    /// debugfs, to find the pin device.
+    /// debugfs, to find the pin device and what splits folios.
     Debugfs,
+    /// KSM, running.
+    Ksm,
 }
 
 impl fmt::Display for Thing {
@@ -70,6 +73,7 @@ impl fmt::Display for Thing {
             Thing::Hugetlb(bytes) => write!(f, "{} hugetlb pages", Size(*bytes)),
             Thing::Swap => f.write_str("swap"),
             Thing::Debugfs => f.write_str("debugfs"),
+            Thing::Ksm => f.write_str("KSM"),
         }
     }
 }
@@ -124,8 +128,10 @@ pub struct Wanted {
     pub swap: u64,
     /// Where a swap file may be made; /var/tmp if not given.
     pub swap_dir: Option<PathBuf>,
-    /// debugfs mounted, so that gup_test can be found.
+    /// debugfs mounted, so that gup_test and split_huge_pages can be found.
     pub debugfs: bool,
+    /// KSM running, and quickly.
+    pub ksm: bool,
 }
 
 impl Wanted {
@@ -136,7 +142,8 @@ impl Wanted {
         let mut wanted = Wanted { spare: SPARE, ..Wanted::default() };
         for need in needs {
             wanted.thp |= need.thp.is_some() || need.huge_zero_page;
-            wanted.debugfs |= need.pin_device;
+            wanted.debugfs |= need.pin_device || need.split;
+            wanted.ksm |= need.ksm;
             if let Some(pool) = need.hugetlb {
                 let pages = wanted.hugetlb.entry(pool.size).or_default();
                 // Gigantic pages take a good part of a machine's memory.
@@ -269,6 +276,9 @@ fn make(roots: &Roots, ledger: &mut dyn Ledger, wanted: &Wanted) -> (Vec<String>
     }
     if wanted.thp {
         thp::provide(&mut changes);
+    }
+    if wanted.ksm {
+        ksm::provide(&mut changes);
     }
     for (bytes, pages) in wanted.hugetlb.iter().rev() {
         hugetlb::provide(&mut changes, *bytes, *pages, wanted.spare);

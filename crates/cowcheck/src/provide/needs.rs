@@ -4,10 +4,11 @@ use std::path::Path;
 
 use cowcheck_model::memory::{MemoryKind, Size};
 use cowcheck_model::scenario::Scenario;
-use cowcheck_model::step::{Advice, Op, PinKind, State};
+use cowcheck_model::step::{Advice, Op, PinKind, State, Treatment};
 use cowcheck_model::verdict::Verdict;
+use cowcheck_sys::uffd::feature;
 
-use super::machine::{Helper, Machine, Pagemap, Setting, ThpSize, about};
+use super::machine::{Helper, Ksm, Machine, Pagemap, Setting, ThpSize, about};
 use super::pool::pages_taken;
 use super::{CouldNot, Thing};
 
@@ -34,6 +35,16 @@ pub struct Needs {
     pub memlock: u64,
     /// MADV_COLLAPSE.
     pub collapse: bool,
+    /// MADV_GUARD_INSTALL.
+    pub guard: bool,
+    /// Features of userfaultfd; 0 where none is made.
+    pub uffd: u64,
+    /// KSM, running.
+    pub ksm: bool,
+    /// Splitting folios by debugfs.
+    pub split: bool,
+    /// Moving pages, to another node or by compaction.
+    pub migrate: bool,
     /// /proc/self/pagemap, to look at page states.
     pub pagemap: bool,
 }
@@ -98,8 +109,17 @@ impl Needs {
                 _ => false,
             }),
             io_uring: scenario.has(|op| matches!(op, Op::Pin(PinKind::READ_WRITE, ..))),
-            memlock: most_pinned(scenario, page_size),
+            memlock: most_pinned(scenario, page_size) + most_locked(scenario, page_size),
             collapse: scenario.has(|op| matches!(op, Op::Advise(Advice::Collapse, _))),
+            guard: scenario.has(|op| matches!(op, Op::Advise(Advice::Guard | Advice::Unguard, _))),
+            uffd: match scenario.has(|op| matches!(op, Op::Treat(Treatment::UffdWp | Treatment::UffdUnwp, _))) {
+                false => 0,
+                true if memory.kind.is_hugetlb() || memory.kind.has_file() => UFFD_WP | feature::WP_HUGETLBFS_SHMEM,
+                true => UFFD_WP,
+            },
+            ksm: scenario.has(|op| matches!(op, Op::Ksm)),
+            split: scenario.has(|op| matches!(op, Op::Treat(Treatment::Split, _))),
+            migrate: scenario.has(|op| matches!(op, Op::Treat(Treatment::Migrate, _))),
             pagemap: scenario.has(|op| matches!(op, Op::Require(..))),
         }
     }
@@ -112,7 +132,8 @@ impl Needs {
         if self.pagemap && machine.pagemap == Pagemap::None {
             return unmet("no /proc/self/pagemap", "a kernel with CONFIG_PROC_PAGE_MONITOR=y and /proc mounted");
         }
-        self.thp_unmet(machine)
+        self.calls_unmet(machine)
+            .or_else(|| self.thp_unmet(machine))
             .or_else(|| self.hugetlb_unmet(machine))
             .or_else(|| self.pins_unmet(machine))
             .or_else(|| self.swap_unmet(machine))
@@ -122,6 +143,52 @@ impl Needs {
                     unmet(format!("less than {} of memory available", Size(self.memory)), "free some memory")
                 })?
             })
+    }
+
+    /// What other calls the kernel must know.
+    fn calls_unmet(&self, machine: &Machine) -> Option<Unmet> {
+        if self.guard && !machine.guard {
+            return unmet("kernel without MADV_GUARD_INSTALL", "Linux 6.13 or later");
+        }
+        if self.uffd != 0 {
+            match &machine.uffd {
+                Err(why) => {
+                    let remedy = "a kernel with CONFIG_USERFAULTFD=y, Linux 5.11 or later, or run as root";
+                    return unmet(format!("no userfaultfd: {why}"), remedy);
+                }
+                Ok(features) if UFFD_WP & !features != 0 => {
+                    let remedy = "Linux 5.7 or later on x86_64, 6.10 or later on arm64";
+                    return unmet("userfaultfd without write protection", remedy);
+                }
+                Ok(features) if self.uffd & !features != 0 => {
+                    let remedy = "Linux 5.19 or later";
+                    return unmet("userfaultfd without write protection of hugetlb and shmem", remedy);
+                }
+                Ok(_) => {}
+            }
+        }
+        if self.split
+            && let Err(why) = &machine.split
+        {
+            let remedy = match machine.debugfs {
+                true => "Linux 5.13 or later, not locked down, and run as root".to_owned(),
+                false => machine.provide_or("mount -t debugfs debugfs /sys/kernel/debug"),
+            };
+            return unmet(format!("folios cannot be split by debugfs: {why}"), remedy);
+        }
+        if self.migrate && !machine.migrate {
+            return unmet(
+                "pages cannot be moved: one node, and no compaction",
+                "run as root, with CONFIG_COMPACTION=y",
+            );
+        }
+        match machine.ksm {
+            Ksm::Absent if self.ksm => unmet("kernel without KSM", "a kernel with CONFIG_KSM=y"),
+            Ksm::Off if self.ksm => refused(machine, Thing::Ksm).or_else(|| {
+                unmet("KSM is switched off", machine.provide_or("echo 1 | sudo tee /sys/kernel/mm/ksm/run"))
+            }),
+            _ => None,
+        }
     }
 
     fn thp_unmet(&self, machine: &Machine) -> Option<Unmet> {
@@ -203,6 +270,9 @@ impl Needs {
     }
 }
 
+/// What write protection needs of userfaultfd.
+const UFFD_WP: u64 = feature::PAGEFAULT_FLAG_WP | feature::SIGBUS;
+
 /// How to get the helper module.
 const HELPER: &str = "build the helper module with `cowcheck kmod build` and load it with insmod";
 
@@ -255,6 +325,17 @@ impl Machine {
             false => format!("run as root with --provide, or {command}"),
         }
     }
+}
+
+/// Bytes that are locked by mlock(2), by whomever.
+fn most_locked(scenario: &Scenario, page_size: u32) -> u64 {
+    let pages = |op: &Op| match op {
+        Op::Treat(Treatment::Mlock, range) => {
+            range.runs(scenario.memory.pages(page_size)).iter().map(|run| u64::from(run.count)).sum()
+        }
+        _ => 0u64,
+    };
+    scenario.steps.iter().map(|step| pages(&step.op)).sum::<u64>().saturating_mul(u64::from(page_size))
 }
 
 /// The kernel counts every huge page that a fixed buffer touches as a whole.

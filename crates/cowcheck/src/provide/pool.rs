@@ -125,6 +125,8 @@ impl Piece {
             | Op::WriteBacking(_)
             | Op::Mprotect(..)
             | Op::Advise(..)
+            | Op::Treat(..)
+            | Op::Ksm
             | Op::Mremap(_)
             | Op::ClearSoftDirty
             | Op::ReadVia(_)

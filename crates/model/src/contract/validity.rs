@@ -3,7 +3,7 @@
 use super::pins::PinCell;
 use super::world::World;
 use crate::pages::Run;
-use crate::step::{Actor, Advice, Op, Pin, PinKind, Prot, Step};
+use crate::step::{Access, Actor, Advice, Op, Pin, PinKind, Prot, Step, Treatment};
 
 /// How many pages all actors that are alive may have together: 16 of them with 1 GiB each.
 const MAX_CELLS: u64 = 1 << 22;
@@ -36,10 +36,17 @@ impl World {
             Op::ReadVia(pin) | Op::WriteVia(pin, _) | Op::Unpin(pin) => self.check_pin(actor, *pin, &step.op, &runs),
             Op::Write(_) | Op::Pin(PinKind::Gup { write: true, .. }, ..) => self.check_prot(actor, &runs, Prot::Rw),
             Op::Read(_) | Op::Touch(_) | Op::Pin(..) => self.check_prot(actor, &runs, Prot::Ro),
-            Op::Mprotect(..) | Op::Advise(..) | Op::Munmap(_) | Op::Mremap(_) | Op::Require(..) => {
+            Op::Advise(Advice::DontNeed | Advice::Free | Advice::Guard, _) => self.check_unlocked(actor, &runs),
+            Op::Treat(Treatment::Mlock, _) => {
+                self.check_prot(actor, &runs, Prot::Ro)?;
+                self.check_unprotected(actor, &runs)
+            }
+            Op::Mprotect(..) | Op::Advise(..) | Op::Treat(..) | Op::Munmap(_) | Op::Mremap(_) | Op::Require(..) => {
                 self.check_prot(actor, &runs, Prot::None)
             }
-            Op::ReadBacking(_) | Op::WriteBacking(_) | Op::Probe(..) | Op::Exit | Op::ClearSoftDirty => Ok(()),
+            Op::ReadBacking(_) | Op::WriteBacking(_) | Op::Probe(..) | Op::Exit | Op::ClearSoftDirty | Op::Ksm => {
+                Ok(())
+            }
         }
     }
 
@@ -54,7 +61,7 @@ impl World {
         if runs.iter().any(|run| run.end() > pages) {
             return Err(format!("pages below {pages}: the memory has {pages} pages"));
         }
-        let maps = matches!(op, Op::Mprotect(..) | Op::Advise(..) | Op::Munmap(_) | Op::Mremap(_));
+        let maps = matches!(op, Op::Mprotect(..) | Op::Advise(..) | Op::Munmap(_) | Op::Mremap(_) | Op::Treat(..));
         let huge = ((self.memory().size / u64::from(self.page_size)) as u32).max(1);
         if maps
             && self.memory().kind.is_hugetlb()
@@ -77,6 +84,12 @@ impl World {
             }
             Op::Advise(Advice::Free | Advice::WipeOnFork, _) if memory.kind.has_file() || memory.kind.is_hugetlb() => {
                 Err(format!("anonymous memory without hugetlb pages: the kernel refuses this advice on {memory}"))
+            }
+            Op::Advise(Advice::Guard | Advice::Unguard, _) if memory.kind.has_file() || memory.kind.is_hugetlb() => {
+                Err(format!("anonymous memory without hugetlb pages: there are no guard pages in {memory}"))
+            }
+            Op::Treat(Treatment::Mlock, _) if memory.kind.is_hugetlb() => {
+                Err(format!("memory without hugetlb pages, which are not locked: {memory}"))
             }
             _ => Ok(()),
         }
@@ -104,8 +117,30 @@ impl World {
                 let access = if wanted == Prot::Rw { "write" } else { "read" };
                 return Err(format!("pages that {actor} may {access}: page {page} is protected"));
             }
+            if wanted > Prot::None && self.is_guard(actor, page) {
+                return Err(format!("pages that {actor} may read: page {page} is a guard page"));
+            }
         }
-        Ok(())
+        if wanted == Prot::Rw { self.check_unprotected(actor, runs) } else { Ok(()) }
+    }
+
+    /// Is a write sure to be done, as far as userfaultfd goes?
+    fn check_unprotected(&self, actor: Actor, runs: &[Run]) -> Result<(), String> {
+        let is_protected =
+            |page: &u32| self.is_write_protected(actor, *page) || self.may_fault(actor, *page, Access::Write);
+        match runs.iter().flat_map(|run| run.pages()).find(is_protected) {
+            Some(page) => Err(format!("pages that {actor} may write: page {page} is protected by userfaultfd")),
+            None => Ok(()),
+        }
+    }
+
+    /// The kernel discards nothing that is locked.
+    fn check_unlocked(&self, actor: Actor, runs: &[Run]) -> Result<(), String> {
+        self.check_prot(actor, runs, Prot::None)?;
+        match runs.iter().flat_map(|run| run.pages()).find(|page| self.is_locked(actor, *page)) {
+            Some(page) => Err(format!("pages that are not locked: the kernel refuses this for page {page}")),
+            None => Ok(()),
+        }
     }
 
     fn check_pin(&self, actor: Actor, pin: Pin, op: &Op, runs: &[Run]) -> Result<(), String> {

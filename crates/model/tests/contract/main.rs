@@ -6,6 +6,8 @@
 
 mod collapses;
 mod doctor;
+mod marks;
+mod moves;
 mod properties;
 mod reference;
 mod robust;

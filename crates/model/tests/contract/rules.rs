@@ -420,6 +420,13 @@ mod markers {
     }
 
     #[test]
+    fn a_mapping_that_was_never_cleared_is_dirty_as_a_whole() {
+        let trace = good(ANON, "A write all;A fork B;B clear-soft-dirty;B write all;A write all");
+        passes(&trace.clone().state(5, 'A', 2, |state| state.state.soft_dirty = false));
+        fails(&trace.state(5, 'B', 2, |state| state.state.soft_dirty = false), Rule::Markers, 5, "2");
+    }
+
+    #[test]
     fn soft_dirty_says_nothing_of_what_was_discarded_or_is_hugetlb() {
         for give_up in ["dontneed", "free"] {
             passes(&good(ANON, &format!("A write all;A {give_up} all;A touch all")).with(|trace| {

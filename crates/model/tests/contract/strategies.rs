@@ -5,7 +5,7 @@ use cowcheck_model::memory::{Memory, MemoryKind};
 use cowcheck_model::pages::{Range, Run};
 use cowcheck_model::scenario::Scenario;
 use cowcheck_model::stamp::{Holds, Writer};
-use cowcheck_model::step::{Access, Actor, Advice, Op, Pin, PinKind, Prot, State, Step};
+use cowcheck_model::step::{Access, Actor, Advice, Op, Pin, PinKind, Prot, State, Step, Treatment};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -67,8 +67,12 @@ fn op(actors: usize, pins: usize, pages: u32) -> impl Strategy<Value = Op> {
         4 => actor(actors).prop_map(Op::Fork),
         1 => Just(Op::Exit),
         1 => (range(), of_words(&Prot::WORDS)).prop_map(|(range, prot)| Op::Mprotect(range, prot)),
-        5 => (of_words(&Advice::WORDS), range()).prop_map(|(advice, range)| Op::Advise(advice, range)),
+        9 => (of_words(&Advice::WORDS), range()).prop_map(|(advice, range)| Op::Advise(advice, range)),
         2 => range().prop_map(|range| Op::Advise(Advice::Collapse, range)),
+        3 => (of_words(&Treatment::WORDS), range()).prop_map(|(treatment, range)| Op::Treat(treatment, range)),
+        2 => range().prop_map(|range| Op::Treat(Treatment::UffdWp, range)),
+        1 => range().prop_map(|range| Op::Advise(Advice::PageOut, range)),
+        2 => Just(Op::Ksm),
         1 => range().prop_map(Op::Munmap),
         1 => range().prop_map(Op::Mremap),
         1 => Just(Op::ClearSoftDirty),
@@ -121,6 +125,8 @@ pub(crate) fn valid(freedom: Freedom) -> impl Strategy<Value = Scenario> {
             let chooses = match step.op {
                 Op::Pin(kind, ..) => !kind.breaks_sharing(),
                 Op::WriteBacking(_) | Op::Advise(Advice::Free, _) | Op::Touch(_) => true,
+                // Of a page that is not there the mark may be kept or not.
+                Op::Treat(Treatment::UffdWp, _) => true,
                 _ => false,
             };
             if (chooses && freedom == Freedom::None) || world.check(&step).is_err() {

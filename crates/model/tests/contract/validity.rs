@@ -79,6 +79,33 @@ fn the_memory_must_have_what_the_step_is_about() {
 }
 
 #[test]
+fn marks_forbid_what_the_kernel_refuses() {
+    refused(ANON, "A guard page 3;A read all", 4, "pages that A may read: page 3 is a guard page");
+    refused(ANON, "A guard page 3;A mlock all", 4, "pages that A may read: page 3 is a guard page");
+    let protected = "pages that A may write: page 3 is protected by userfaultfd";
+    refused(ANON, "A write all;A uffd-wp page 3;A write all", 5, protected);
+    refused(ANON, "A uffd-wp page 3;A write all", 4, protected);
+    refused(ANON, "A write all;A uffd-wp page 3;A pin rw p0 all", 5, protected);
+    refused(ANON, "A write all;A uffd-wp page 3;A mlock all", 5, protected);
+    let locked = "pages that are not locked: the kernel refuses this for page 3";
+    for op in ["dontneed", "free", "guard"] {
+        refused(ANON, &format!("A mlock page 3;A {op} all"), 4, locked);
+    }
+    let anonymous = "anonymous memory without hugetlb pages: there are no guard pages in memfd 32K";
+    refused("memfd 32K", "A guard all", 3, anonymous);
+    refused("hugetlb 32K", "A mlock all", 3, "memory without hugetlb pages, which are not locked: hugetlb 32K");
+    refused("hugetlb 16K x2", "A uffd-wp page 0", 3, "whole hugetlb pages: multiples of 4 pages");
+    scenario(
+        ANON,
+        "A write all;A uffd-wp all;A read all;A pin ro p0 all;A fork B;B write all;A uffd-unwp all;A write all",
+    );
+    scenario(
+        ANON,
+        "A mlock all;A fork B;B dontneed all;A munlock all;A dontneed all;A guard all;A unguard all;A read all",
+    );
+}
+
+#[test]
 fn the_memory_must_be_whole_pages() {
     let expected = |memory: &str| {
         format!("memory {memory}: expected one or more pieces whose size is a multiple of the page size, 4096 bytes")
