@@ -5,6 +5,7 @@
 //! * Every other pair of two dimensions, the rest as in [`Cell::PLAIN`]: the pattern `lower`, which is the mixed
 //!   case, or where a child collapses `all`, because a child has the whole range only then.
 //! * Dangers that have a name: a mixed pattern under a fixed buffer, with every aftermath.
+//!   (Every pattern is forked again and split by the pairs: no sub-page may stay exclusive that the child has.)
 //!
 //! Pairs with a plain rest, and not a pairwise covering array: a new word adds cells and changes the id of none.
 
@@ -51,6 +52,20 @@ pub(super) enum Contents {
     ReadOnly,
     /// Some pages are soft-dirty and others are not.
     SoftDirty,
+    /// Holes that were read: the zero page.
+    ZeroPage,
+    /// Holes that were written: smaller folios.
+    Refilled,
+    /// The THP was moved by mremap().
+    Moved,
+    /// mlock(), before the fork.
+    Locked,
+    /// Pages that KSM has merged, of parent and child.
+    Ksm,
+    /// Write-protected by userfaultfd.
+    UffdWp,
+    /// Guard pages.
+    Guard,
 }
 
 /// Who collapses.
@@ -87,6 +102,15 @@ pub(super) enum Aftermath {
     /// The child exits.
     Exit,
     Unpin,
+    /// Forked again, then both split it.
+    ForkSplit,
+    /// Split by debugfs.
+    SplitFolio,
+    Migrate,
+    /// Write-protected as a whole by userfaultfd, then released page by page.
+    UffdWp,
+    /// A guard page is put into it.
+    Guard,
 }
 
 const PINS: [Pin; 8] = [
@@ -99,7 +123,7 @@ const PINS: [Pin; 8] = [
     Pin::SpliceOfChild,
     Pin::ReadOnly,
 ];
-const CONTENTS: [Contents; 8] = [
+const CONTENTS: [Contents; 15] = [
     Contents::Whole,
     Contents::Copies,
     Contents::OtherCopies,
@@ -108,11 +132,18 @@ const CONTENTS: [Contents; 8] = [
     Contents::Swapped,
     Contents::ReadOnly,
     Contents::SoftDirty,
+    Contents::ZeroPage,
+    Contents::Refilled,
+    Contents::Moved,
+    Contents::Locked,
+    Contents::Ksm,
+    Contents::UffdWp,
+    Contents::Guard,
 ];
 const WHO: [Who; 2] = [Who::Parent, Who::Child];
 const WRITERS: [Writer; 6] =
     [Writer::Parent, Writer::ParentPages, Writer::Child, Writer::ParentThenChild, Writer::ChildThenParent, Writer::Pin];
-const AFTERMATHS: [Aftermath; 9] = [
+const AFTERMATHS: [Aftermath; 14] = [
     Aftermath::None,
     Aftermath::Split,
     Aftermath::Munmap,
@@ -122,6 +153,11 @@ const AFTERMATHS: [Aftermath; 9] = [
     Aftermath::CollapseAgain,
     Aftermath::Exit,
     Aftermath::Unpin,
+    Aftermath::ForkSplit,
+    Aftermath::SplitFolio,
+    Aftermath::Migrate,
+    Aftermath::UffdWp,
+    Aftermath::Guard,
 ];
 
 /// One of each.
@@ -206,6 +242,13 @@ impl Cell {
             Contents::Swapped => "swapped",
             Contents::ReadOnly => "read-only",
             Contents::SoftDirty => "soft-dirty",
+            Contents::ZeroPage => "zero-page",
+            Contents::Refilled => "refilled",
+            Contents::Moved => "moved",
+            Contents::Locked => "locked",
+            Contents::Ksm => "ksm",
+            Contents::UffdWp => "uffd-wp",
+            Contents::Guard => "guard",
         };
         let who = if self.who == Who::Child { "by-child" } else { "" };
         let aftermath = match self.aftermath {
@@ -218,6 +261,11 @@ impl Cell {
             Aftermath::CollapseAgain => "again",
             Aftermath::Exit => "exit",
             Aftermath::Unpin => "unpin",
+            Aftermath::ForkSplit => "fork-split",
+            Aftermath::SplitFolio => "split-folio",
+            Aftermath::Migrate => "migrate",
+            Aftermath::UffdWp => "then-uffd-wp",
+            Aftermath::Guard => "then-guard",
         };
         let words = [self.pin.word(), writer, contents, who, aftermath];
         words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join("+")
@@ -245,8 +293,12 @@ impl Cell {
             && (self.pin.is_parents() || child.is_some())
             && (self.writer != Writer::Pin || self.pin.writes())
             && (self.contents != Contents::OtherCopies || (child.is_some() && !copied.is_empty()))
-            // What is pinned is not swapped out.
-            && (self.contents != Contents::Swapped || self.pin != Pin::UringBeforeFork)
+            // What is pinned is neither swapped out nor merged.
+            && (!matches!(self.contents, Contents::Swapped | Contents::Ksm) || self.pin != Pin::UringBeforeFork)
+            // What is locked is not discarded.
+            && (self.contents != Contents::Locked || self.aftermath != Aftermath::Guard)
+            // KSM needs two pages with one content: the child writes what is there already.
+            && (self.contents != Contents::Ksm || (child.is_some() && !copied.is_empty()))
             // A is the last to exit.
             && (self.aftermath != Aftermath::Exit || self.who == Who::Parent)
             && (self.aftermath != Aftermath::Unpin || self.pin != Pin::None)

@@ -12,15 +12,13 @@ mod patterns;
 mod story;
 
 use cowcheck_model::memory::{Memory, MemoryKind};
-use cowcheck_model::scenario::Scenario;
-use cowcheck_model::text;
 
 use super::Sizes;
 use super::check::Check;
 use cells::Cell;
 
 /// Larger huge pages (512 MiB where base pages have 64 KiB) cost more than they show.
-const MAX_PMD: u64 = 32 << 20;
+pub(super) const MAX_PMD: u64 = 32 << 20;
 
 /// The group. The ids are the same on every machine.
 pub fn checks(sizes: &Sizes) -> Vec<Check> {
@@ -41,18 +39,8 @@ fn check(cell: &Cell, size: u64, pages: u32) -> Check {
         size,
         description: None,
         tags: cell.tags(),
-        scenario: scenario(memory, &story::lines(cell, pages)),
+        scenario: super::scenario(memory, &story::lines(cell, pages)),
     }
-}
-
-/// A test parses every one of them.
-fn scenario(memory: Memory, lines: &[String]) -> Scenario {
-    let text = format!("{}\nmemory {memory}\n{}\n", text::HEADER, lines.join("\n"));
-    text::parse(&text).unwrap_or_else(|error| Scenario {
-        about: vec![format!("a mistake in the catalogue: {error}")],
-        memory,
-        steps: vec![],
-    })
 }
 
 #[cfg(test)]
