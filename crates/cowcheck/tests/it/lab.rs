@@ -83,10 +83,12 @@ fn each_fate_is_told_and_stays_known() {
             output.err
         );
         let failed = &row(&kills, ALL[1])["kills"][0];
-        assert_eq!((&failed["check"], &failed["rules"][0]), (&"cow/collapse-fully-shared".into(), &"isolation".into()));
+        // The second in the order, which with `--fast` is the mutant's own.
+        assert!(failed["check"].as_str().unwrap().starts_with("cow/collapse-"), "{failed}");
+        assert_eq!((&failed["rules"][0], &failed["rate"]["runs"]), (&"isolation".into(), &2.into()));
         let crashed = &row(&kills, ALL[2])["kills"][0];
         assert_eq!((&crashed["verdict"], &crashed["rate"]["failed"]), (&"crash".into(), &2.into()));
-        assert_eq!(row(&kills, ALL[3])["unconfirmed"][0], "cow/collapse-fully-shared");
+        assert_eq!(row(&kills, ALL[3])["unconfirmed"].as_array().unwrap().len(), 1);
         let why = row(&kills, ALL[5])["reason"].as_str().unwrap();
         assert!(why.contains("Kernel panic - not syncing: planted"), "{why}");
         assert!(output.out.contains("2 of 6 mutants caught, 3 missed, 1 could not be judged."), "{}", output.out);
