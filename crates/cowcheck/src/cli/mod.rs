@@ -12,6 +12,7 @@ pub mod matrix;
 pub mod outputs;
 pub mod provide;
 pub mod replay;
+pub mod repro;
 pub mod run;
 pub mod show;
 pub mod vm;
@@ -35,6 +36,7 @@ pub fn main() -> Code {
         Command::List(args) => list::main(&args),
         Command::Doctor(args) => doctor::main(&args),
         Command::Replay(args) => replay::main(args),
+        Command::Repro(args) => repro::main(&args),
         Command::Show(args) => show::main(&args),
         Command::Vm(args) => vm::main(&args),
         Command::Kmod(args) => kmod::main(&args),
