@@ -67,8 +67,8 @@ fn name(index: usize) -> String {
 fn stride(runs: &[Run]) -> Option<(u32, u32)> {
     let [first, second, _, ..] = runs else { return None };
     let stride = second.first - first.first;
-    let is_even =
-        runs.windows(2).all(|two| two[1].first - two[0].first == stride) && runs.iter().all(|run| run.count == first.count);
+    let is_even = runs.windows(2).all(|two| two[1].first - two[0].first == stride)
+        && runs.iter().all(|run| run.count == first.count);
     is_even.then_some((stride, first.count))
 }
 

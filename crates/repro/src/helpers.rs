@@ -44,7 +44,8 @@ helpers! {
     END: [REPORT] family end_family end_alone;
     PLACE: [] moved place_moved place;
     FAULT: [PLACE END] probes fault_probe fault;
-    START: [FAULT] start;
+    OUT_OF_TIME: [END] family out_of_time_family out_of_time_alone;
+    START: [FAULT OUT_OF_TIME] start;
     RESERVE: [END] reserve;
     MAP: [RESERVE] map;
     HUGETLB: [] hugetlb;

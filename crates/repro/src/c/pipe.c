@@ -25,7 +25,7 @@ static void splice_pages(struct pipe *pipe, int first, int count)
 		ssize_t done = vmsplice(pipe->fd[1], &iov, 1, SPLICE_F_NONBLOCK);
 
 		if (done <= 0)
-			stop(SKIP, "vmsplice(): %s; only root's pipes are as long as one likes",
+			stop(SKIP, "vmsplice(): %s; a longer pipe needs root or a greater sysctl fs.pipe-max-size",
 			     done ? strerror(errno) : "nothing was taken");
 		iov.iov_base = (char *)iov.iov_base + done;
 		iov.iov_len -= done;

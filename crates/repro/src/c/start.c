@@ -1,12 +1,6 @@
 #include <signal.h>
 #include <unistd.h>
 
-static void out_of_time(int signal)
-{
-	(void)signal;
-	stop(SKIP, "no end after %d s", TIME_LIMIT);
-}
-
 static void start(void)
 {
 	struct sigaction action = { .sa_sigaction = fault, .sa_flags = SA_SIGINFO };

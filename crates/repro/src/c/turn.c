@@ -25,8 +25,10 @@ static bool turn(int nr, int who)
 
 		if (atomic_load(&shared->over))
 			end(SKIP);
-		if (died && atomic_load(&shared->done) < nr - 1)
-			stop(SKIP, "a child was killed in step %d", shared->done + 1);
+		if (died && atomic_load(&shared->done) < nr - 1) {
+			step = shared->done + 1;
+			stop(SKIP, "a child was killed");
+		}
 		if (kill(shared->first, 0))
 			_exit(SKIP);
 		usleep(100);

@@ -5,7 +5,8 @@ use cowcheck_model::pages::{Range, Run, runs_of};
 use cowcheck_model::step::{Op, State, Step};
 
 use crate::helpers::{
-    EXPECT_SOFT_DIRTY, Helper, PMD_MAPPED, REQUIRE, REQUIRE_FOLIO, REQUIRE_PMD_MAPPED, REQUIRE_PTE_MAPPED, UNMET, ZERO_PMD_MAPPED,
+    EXPECT_SOFT_DIRTY, Helper, PMD_MAPPED, REQUIRE, REQUIRE_FOLIO, REQUIRE_PMD_MAPPED, REQUIRE_PTE_MAPPED, UNMET,
+    ZERO_PMD_MAPPED,
 };
 use crate::program::Program;
 
@@ -88,8 +89,7 @@ pub(crate) fn soft_dirty(program: &mut Program<'_>, number: u32, step: &Step) ->
     let steps = || program.scenario.numbered();
     let is_asked = steps().any(|(before, other)| before < number && other.op == Op::ClearSoftDirty);
     let is_last = !steps().any(|(later, other)| later > number && other.actor == step.actor);
-    let may_lose =
-        matches!(step.op, Op::Mprotect(..) | Op::Advise(..) | Op::Munmap(_) | Op::Mremap(_)) || is_last;
+    let may_lose = matches!(step.op, Op::Mprotect(..) | Op::Advise(..) | Op::Munmap(_) | Op::Mremap(_)) || is_last;
     if !is_asked || !may_lose || matches!(step.op, Op::Exit | Op::Fork(_)) {
         return vec![];
     }

@@ -3,9 +3,7 @@
 use cowcheck_model::pages::{Range, Run};
 use cowcheck_model::step::{Op, Pin, PinKind, Step};
 
-use crate::helpers::{
-    CLOSE_PIPE, DRAIN, FETCH, GUP, PIPE, READ_PINNED, UNPIN_PAGES, UNREGISTER, URING, WRITE_FIXED,
-};
+use crate::helpers::{CLOSE_PIPE, DRAIN, FETCH, GUP, PIPE, READ_PINNED, UNPIN_PAGES, UNREGISTER, URING, WRITE_FIXED};
 use crate::program::{Held, Program};
 
 /// What holds a pin, in a program that has libc alone.
@@ -59,12 +57,7 @@ pub(super) fn step(program: &mut Program<'_>, step: &Step) -> Option<Result<Vec<
     })
 }
 
-fn pin_pages(
-    program: &mut Program<'_>,
-    kind: PinKind,
-    pin: Pin,
-    runs: Vec<Run>,
-) -> Result<Vec<String>, &'static str> {
+fn pin_pages(program: &mut Program<'_>, kind: PinKind, pin: Pin, runs: Vec<Run>) -> Result<Vec<String>, &'static str> {
     // A name may be used again once its pin was released.
     let taken = program.taken.entry(pin).and_modify(|times| *times += 1).or_insert(1);
     let name = if *taken == 1 { pin.to_string() } else { format!("{pin}_{taken}") };
@@ -135,7 +128,9 @@ fn read_via(program: &mut Program<'_>, pin: Pin) -> Result<Vec<String>, &'static
         }
     };
     for (set, runs) in program.by_set(&runs, |page| program.world.pin_allowed_id(pin, page)) {
-        lines.extend(program.calls(&runs, |first, count| format!("read_copy({first}, {count}, \"{through} {pin}\", {set});")));
+        lines.extend(
+            program.calls(&runs, |first, count| format!("read_copy({first}, {count}, \"{through} {pin}\", {set});")),
+        );
     }
     Ok(lines)
 }
