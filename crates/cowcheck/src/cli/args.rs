@@ -45,6 +45,9 @@ pub enum Command {
     Explore(Box<ExploreArgs>),
     /// Print a check of the catalogue as a .cow file
     Show(ShowArgs),
+    /// Make a C program of a scenario that needs nothing but libc, for whoever is to mend the kernel
+    #[command(after_help = REPRO_EXAMPLES)]
+    Repro(ReproArgs),
     /// Run checks on other kernels, each in a VM
     #[command(after_help = VM_EXAMPLES)]
     Vm(Box<VmArgs>),
@@ -77,6 +80,16 @@ Examples:
 
 Exit code: the command's; 125 if cowcheck itself failed (could not set up or put back), 126 if the
 command cannot be run, 127 if there is no such command.";
+
+const REPRO_EXAMPLES: &str = "\
+Examples:
+  cowcheck repro mine.cow --output repro.c && cc -O2 -static -o repro repro.c && ./repro
+  cowcheck repro cow/vmsplice-child/base       a check of the catalogue
+  cowcheck repro traces/mine.json              a saved trace: its head tells what was seen on which kernel
+  cowcheck vm debian:5.10 -- ./repro           the program on another kernel
+
+Exit code of the program: 0 the contract was kept, 1 it was broken (printed: step, page, what was seen,
+what is allowed), 4 it could not be set up.";
 
 const VM_EXAMPLES: &str = "\
 Examples:
@@ -365,6 +378,27 @@ pub struct ShowArgs {
     /// The check's id
     #[arg(value_name = "CHECK")]
     pub id: String,
+}
+
+/// `repro`
+#[derive(Debug, clap::Args)]
+pub struct ReproArgs {
+    /// A .cow file, a saved trace, or a check's id; - is standard input
+    #[arg(value_name = "FILE|CHECK")]
+    pub what: PathBuf,
+    /// The language of the program
+    #[arg(long, value_enum, default_value_t = Lang::C)]
+    pub lang: Lang,
+    /// Write it to this file instead of standard output
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Languages of programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Lang {
+    /// C, with GNU extensions, in the style of the kernel
+    C,
 }
 
 /// `judge`

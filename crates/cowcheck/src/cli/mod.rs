@@ -16,6 +16,7 @@ pub mod matrix;
 pub mod outputs;
 pub mod provide;
 pub mod replay;
+pub mod repro;
 pub mod run;
 pub mod show;
 pub mod vm;
@@ -40,6 +41,7 @@ pub fn main() -> Code {
         Command::Doctor(args) => doctor::main(&args),
         Command::Replay(args) => replay::main(args),
         Command::Explore(args) => explore::main(&args),
+        Command::Repro(args) => repro::main(&args),
         Command::Show(args) => show::main(&args),
         Command::Vm(args) => vm::main(&args),
         Command::Kmod(args) => kmod::main(&args),
