@@ -122,7 +122,7 @@ fn mapping(program: &mut Program<'_>, memory: Memory) -> Vec<String> {
             }
             lines
         }
-        MemoryKind::Memfd => file(program, "memfd_create(\"memory\", MFD_CLOEXEC)".to_owned()),
+        MemoryKind::Memfd | MemoryKind::ShmemThp => file(program, "memfd_create(\"memory\", MFD_CLOEXEC)".to_owned()),
         MemoryKind::Tmpfile => file(program, "fileno(tmpfile())".to_owned()),
         MemoryKind::MemfdHugetlb => {
             program.add(&HUGETLB);

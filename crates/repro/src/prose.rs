@@ -39,6 +39,7 @@ pub(crate) fn memory_text(memory: Memory) -> String {
         MemoryKind::Zero => format!("{bytes} of anonymous memory that is to be the zero page"),
         MemoryKind::HugeZero => format!("{bytes} of anonymous memory that is to be the huge zero page"),
         MemoryKind::Memfd => format!("{bytes} of a memfd, privately"),
+        MemoryKind::ShmemThp => format!("{bytes} of a memfd that is {}, privately", pieces("THP")),
         MemoryKind::Tmpfile => format!("{bytes} of a temporary file, privately"),
         MemoryKind::MemfdHugetlb => format!("a memfd that is {}, privately", pieces("hugetlb page")),
     }
