@@ -144,6 +144,7 @@ const LANGUAGE: &[&str] = &[
     "\nA ",
     "\nB ",
     "write ",
+    "poke ",
     "read ",
     "touch ",
     "backing ",

@@ -320,6 +320,7 @@ fn may_be_done_in_part(op: &Op) -> bool {
         ),
         Op::Treat(treatment, _) => !matches!(treatment, Treatment::Split | Treatment::Migrate),
         Op::Write(_)
+        | Op::Poke(_)
         | Op::Storm(..)
         | Op::WriteBacking(_)
         | Op::WriteVia(..)

@@ -5,6 +5,7 @@
 //! | step | what the actor does |
 //! |---|---|
 //! | `write R` | stamps every byte of the pages R |
+//! | `poke R` | the same through /proc/self/mem, which asks for no permission to write (FOLL_FORCE) |
 //! | `read R` | reads every byte of R; the checker judges what was seen |
 //! | `touch R` | reads one byte of each page of R, only to populate it |
 //! | `read backing R`, `write backing R` | the same through the backing: the file, or another mapping of the zero page |
@@ -308,6 +309,8 @@ pub fn word<T: PartialEq + Copy>(words: &[(T, &'static str)], value: T) -> &'sta
 pub enum Op {
     /// `write R`
     Write(Range),
+    /// `poke R`
+    Poke(Range),
     /// `read R`
     Read(Range),
     /// `touch R`
@@ -359,6 +362,7 @@ impl Op {
     pub fn range(&self) -> Option<&Range> {
         match self {
             Op::Write(range)
+            | Op::Poke(range)
             | Op::Read(range)
             | Op::Touch(range)
             | Op::ReadBacking(range)
@@ -394,6 +398,7 @@ impl Op {
     pub fn range_mut(&mut self) -> Option<&mut Range> {
         match self {
             Op::Write(range)
+            | Op::Poke(range)
             | Op::Read(range)
             | Op::Touch(range)
             | Op::ReadBacking(range)
@@ -419,6 +424,7 @@ impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Op::Write(range) => write!(f, "write {range}"),
+            Op::Poke(range) => write!(f, "poke {range}"),
             Op::Read(range) => write!(f, "read {range}"),
             Op::Touch(range) => write!(f, "touch {range}"),
             Op::ReadBacking(range) => write!(f, "read backing {range}"),

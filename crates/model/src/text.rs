@@ -236,6 +236,7 @@ impl<'a> Line<'a> {
             "write" if self.skip("backing") => Op::WriteBacking(self.range()?),
             "write" if self.skip("via") => Op::WriteVia(self.pin()?, self.range()?),
             "write" => Op::Write(self.range()?),
+            "poke" => Op::Poke(self.range()?),
             "read" if self.skip("backing") => Op::ReadBacking(self.range()?),
             "read" if self.skip("via") => Op::ReadVia(self.pin()?),
             "read" => Op::Read(self.range()?),
@@ -295,8 +296,9 @@ fn known<T: Copy>(table: &[(T, &str)], text: &str) -> Option<T> {
 
 /// What a step can begin with, the nearest first.
 fn expected_ops(found: &str) -> String {
-    const OPS: [&str; 18] = [
+    const OPS: [&str; 19] = [
         "write",
+        "poke",
         "read",
         "touch",
         "probe",

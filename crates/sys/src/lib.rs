@@ -9,6 +9,7 @@
 pub mod advice;
 pub mod area;
 pub mod board;
+pub mod force;
 pub mod gup;
 pub mod helper;
 pub mod migrate;

@@ -23,6 +23,7 @@ use super::layout::{Layout, Part};
 use super::look::{Look, Place};
 use super::page_state::{self, Pagemap};
 use super::pins::{self, Held, Refused};
+use super::poke;
 use super::request::Devices;
 use super::require;
 use super::storm::{self, Broken};
@@ -273,6 +274,7 @@ impl Member<'_> {
         let stamp = stamp(self.nonce, self.me);
         let result = match op {
             Op::Write(_) => self.write(number, &runs, stamp),
+            Op::Poke(_) => poke::poke(&self.layout, &runs, stamp),
             Op::Read(_) => {
                 let (seen, result) = self.read(&runs);
                 record.seen = seen;

@@ -21,6 +21,7 @@ pub mod layout;
 pub mod look;
 pub mod page_state;
 pub mod pins;
+pub mod poke;
 pub mod pool;
 pub mod request;
 pub mod require;

@@ -104,6 +104,7 @@ pub fn doctor(machine: &Machine) -> Report {
     ));
     lines.push(ask(machine, "MADV_COLLAPSE", Needs { collapse: true, ..Needs::default() }, String::new()));
     lines.push(ask(machine, "guard pages", Needs { guard: true, ..Needs::default() }, String::new()));
+    lines.push(ask(machine, "forced writes", Needs { force: true, ..Needs::default() }, String::new()));
     lines.push(ask(
         machine,
         "write protection by userfaultfd",

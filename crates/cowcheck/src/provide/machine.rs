@@ -62,6 +62,8 @@ pub struct Machine {
     pub collapse: bool,
     /// The kernel knows MADV_GUARD_INSTALL.
     pub guard: bool,
+    /// May /proc/self/mem write where the mapping forbids it? If not, why.
+    pub force: Result<(), String>,
     /// What userfaultfd can do (`UFFD_FEATURE_...`), or why there is none.
     pub uffd: Result<u64, String>,
     /// KSM.
@@ -237,6 +239,7 @@ impl Machine {
             io_uring: io_uring_usable(roots, sys_admin, io_uring),
             collapse: cowcheck_sys::advice::is_known(cowcheck_sys::advice::COLLAPSE),
             guard: cowcheck_sys::advice::is_known(cowcheck_sys::advice::GUARD),
+            force: cowcheck_sys::force::allowed(rustix::param::page_size()).map_err(|error| error.to_string()),
             uffd: cowcheck_sys::uffd::features().map_err(|error| error.to_string()),
             ksm: match roots::number(&roots.ksm().join("run")) {
                 None => Ksm::Absent,

@@ -42,6 +42,8 @@ pub struct Needs {
     pub khugepaged: bool,
     /// MADV_GUARD_INSTALL.
     pub guard: bool,
+    /// Writes through /proc/self/mem that ask for no permission.
+    pub force: bool,
     /// Features of userfaultfd; 0 where none is made.
     pub uffd: u64,
     /// KSM, running.
@@ -124,6 +126,7 @@ impl Needs {
             of_another: scenario.has(|op| matches!(op, Op::CollapseOf(..))),
             khugepaged: scenario.has(|op| matches!(op, Op::Khugepaged(_))),
             guard: scenario.has(|op| matches!(op, Op::Advise(Advice::Guard | Advice::Unguard, _))),
+            force: scenario.has(|op| matches!(op, Op::Poke(_))),
             uffd: match scenario.has(|op| matches!(op, Op::Treat(Treatment::UffdWp | Treatment::UffdUnwp, _))) {
                 false => 0,
                 true if memory.kind.is_hugetlb() || memory.kind.has_file() => UFFD_WP | feature::WP_HUGETLBFS_SHMEM,
@@ -167,6 +170,12 @@ impl Needs {
     fn calls_unmet(&self, machine: &Machine) -> Option<Unmet> {
         if self.guard && !machine.guard {
             return unmet("kernel without MADV_GUARD_INSTALL", "Linux 6.13 or later");
+        }
+        if self.force
+            && let Err(why) = &machine.force
+        {
+            let remedy = "mount /proc, and boot with proc_mem.force_override=always";
+            return unmet(format!("no forced writes by /proc/self/mem: {why}"), remedy);
         }
         if self.uffd != 0 {
             match &machine.uffd {

@@ -122,7 +122,9 @@ impl Piece {
             Op::Advise(Advice::WipeOnFork, _) if actor == Actor::A => self.wipe_on_fork = true,
             Op::Pin(kind, pin, _) => self.pin(actor, *kind, *pin),
             Op::Unpin(pin) => self.holds.retain(|hold| hold.pin != *pin),
-            Op::ReadBacking(_)
+            // Nor is a forced write.
+            Op::Poke(_)
+            | Op::ReadBacking(_)
             | Op::WriteBacking(_)
             | Op::Mprotect(..)
             | Op::Advise(..)

@@ -38,6 +38,12 @@ impl World {
             Op::ReadVia(pin) | Op::WriteVia(pin, _) | Op::Unpin(pin) => self.check_pin(actor, *pin, &step.op, &runs),
             Op::Storm(_, rivals) => self.check_storm(actor, &runs, *rivals),
             Op::Write(_) | Op::Pin(PinKind::Gup { write: true, .. }, ..) => self.check_prot(actor, &runs, Prot::Rw),
+            // No protection of the mapping is asked, but what userfaultfd or a guard page say.
+            Op::Poke(_) => {
+                self.check_prot(actor, &runs, Prot::None)?;
+                self.check_unguarded(actor, &runs)?;
+                self.check_unprotected(actor, &runs)
+            }
             Op::Read(_) | Op::Touch(_) | Op::Pin(..) => self.check_prot(actor, &runs, Prot::Ro),
             Op::Advise(Advice::DontNeed | Advice::Free | Advice::Guard, _) => self.check_unlocked(actor, &runs),
             Op::Treat(Treatment::Mlock, _) => {
@@ -94,6 +100,9 @@ impl World {
             }
             Op::Advise(Advice::Guard | Advice::Unguard, _) if memory.kind.has_file() || memory.kind.is_hugetlb() => {
                 Err(format!("anonymous memory without hugetlb pages: there are no guard pages in {memory}"))
+            }
+            Op::Poke(_) if memory.kind.is_hugetlb() => {
+                Err(format!("memory without hugetlb pages, where the kernel forces no write: {memory}"))
             }
             Op::Treat(Treatment::Mlock, _) if memory.kind.is_hugetlb() => {
                 Err(format!("memory without hugetlb pages, which are not locked: {memory}"))
@@ -158,11 +167,18 @@ impl World {
                 let access = if wanted == Prot::Rw { "write" } else { "read" };
                 return Err(format!("pages that {actor} may {access}: page {page} is protected"));
             }
-            if wanted > Prot::None && self.is_guard(actor, page) {
-                return Err(format!("pages that {actor} may read: page {page} is a guard page"));
-            }
+        }
+        if wanted > Prot::None {
+            self.check_unguarded(actor, runs)?;
         }
         if wanted == Prot::Rw { self.check_unprotected(actor, runs) } else { Ok(()) }
+    }
+
+    fn check_unguarded(&self, actor: Actor, runs: &[Run]) -> Result<(), String> {
+        match runs.iter().flat_map(|run| run.pages()).find(|page| self.is_guard(actor, *page)) {
+            Some(page) => Err(format!("pages that {actor} may read: page {page} is a guard page")),
+            None => Ok(()),
+        }
     }
 
     /// Is a write sure to be done, as far as userfaultfd goes?

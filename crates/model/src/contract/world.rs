@@ -276,6 +276,15 @@ impl World {
                 });
                 self.may_show(actor, &runs, written);
             }
+            Op::Poke(_) => {
+                let written = self.sets.only(writer);
+                // The soft-dirty bit need not follow: it was not the process that wrote.
+                self.each(actor, &runs, |cell| {
+                    cell.set = written;
+                    cell.own = true;
+                });
+                self.may_show(actor, &runs, written);
+            }
             Op::WriteBacking(_) => {
                 let written = self.sets.only(writer);
                 self.write_backing(&runs, written);

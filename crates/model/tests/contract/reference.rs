@@ -58,6 +58,8 @@ pub(crate) enum Bug {
     DontNeedIgnored,
     /// A private write goes to the file, or into the zero page.
     WriteHitsBacking,
+    /// A forced write goes to the page as it is mapped, whoever else has it.
+    PokeBreaksNoCow,
     /// MADV_COLLAPSE loses the last page.
     CollapseZeroes,
     /// MADV_COLLAPSE exchanges the first two pages.
@@ -105,7 +107,7 @@ pub(crate) enum Bug {
 }
 
 impl Bug {
-    pub(crate) const ALL: [Bug; 30] = [
+    pub(crate) const ALL: [Bug; 31] = [
         Bug::ForkShares,
         Bug::ForkTakesPinnedPage,
         Bug::WipeIgnored,
@@ -114,6 +116,7 @@ impl Bug {
         Bug::DontNeedTakesNeighbour,
         Bug::DontNeedIgnored,
         Bug::WriteHitsBacking,
+        Bug::PokeBreaksNoCow,
         Bug::CollapseZeroes,
         Bug::CollapseSwaps,
         Bug::CollapseTears,
@@ -361,6 +364,15 @@ impl Kernel {
                         return (StepResult::Signal { signal: SIGBUS, page: Some(page) }, vec![]);
                     }
                     self.store(actor, page, stamp(page));
+                }
+            }
+            Op::Poke(_) => {
+                for page in pages {
+                    let (place, stamp) = (self.pte(actor, page).place, stamp(page));
+                    match self.has(Bug::PokeBreaksNoCow) {
+                        true => self.put(place, page, stamp),
+                        false => self.store(actor, page, stamp),
+                    }
                 }
             }
             Op::Read(_) => seen = pages.iter().map(|page| (*page, self.load(actor, *page))).collect(),

@@ -57,6 +57,20 @@ mod isolation {
     }
 
     #[test]
+    fn a_forced_write_is_a_write_of_the_actor() {
+        // CVE-2016-5195, CVE-2022-2590.
+        let steps = "A write all;A mprotect all ro;A fork B;B poke lower;A read all;B read all";
+        let found = fails(&good(ANON, steps).saw(5, "2", "B@4 of page 2"), Rule::Isolation, 5, "2");
+        assert!(found.sentence.contains("B wrote that after the fork in step 3"), "{}", found.sentence);
+        fails(&good(ANON, steps).saw(6, "2", "A@1 of page 2"), Rule::Integrity, 6, "2");
+        let steps = "A mprotect all none;A poke all;A read backing all";
+        fails(&good("memfd 32K", steps).saw(3, "1", "A@2 of page 1"), Rule::Isolation, 3, "1");
+        // Its soft-dirty bit may be set or not.
+        let steps = "A write all;A clear-soft-dirty;A poke all";
+        passes(&good(ANON, steps).state(3, 'A', 0, |seen| seen.state.soft_dirty = false));
+    }
+
+    #[test]
     fn no_private_write_reaches_the_backing() {
         for memory in ["memfd 32K", "tmpfile 32K", "zero 4K x8", "huge-zero 32K", "memfd-hugetlb 32K"] {
             let trace = good(memory, "A write all;A read backing all");

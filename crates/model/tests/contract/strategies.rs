@@ -68,6 +68,7 @@ fn op(actors: usize, pins: usize, pages: u32) -> impl Strategy<Value = Op> {
     let kind = of_words(&PinKind::WORDS);
     prop_oneof![
         8 => range().prop_map(Op::Write),
+        2 => range().prop_map(Op::Poke),
         8 => range().prop_map(Op::Read),
         1 => range().prop_map(Op::Touch),
         1 => range().prop_map(Op::ReadBacking),
@@ -85,6 +86,7 @@ fn op(actors: usize, pins: usize, pages: u32) -> impl Strategy<Value = Op> {
         2 => range().prop_map(|range| Op::Treat(Treatment::UffdWp, range)),
         1 => range().prop_map(|range| Op::Advise(Advice::PageOut, range)),
         1 => range().prop_map(|range| Op::Advise(Advice::WipeOnFork, range)),
+        1 => range().prop_map(|range| Op::Advise(Advice::Guard, range)),
         2 => Just(Op::Ksm),
         1 => range().prop_map(Op::Munmap),
         1 => range().prop_map(Op::Mremap),

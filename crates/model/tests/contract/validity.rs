@@ -94,6 +94,12 @@ fn marks_forbid_what_the_kernel_refuses() {
     let anonymous = "anonymous memory without hugetlb pages: there are no guard pages in memfd 32K";
     refused("memfd 32K", "A guard all", 3, anonymous);
     refused("hugetlb 32K", "A mlock all", 3, "memory without hugetlb pages, which are not locked: hugetlb 32K");
+    refused(ANON, "A guard page 3;A poke all", 4, "pages that A may read: page 3 is a guard page");
+    refused(ANON, "A write all;A uffd-wp page 3;A poke all", 5, protected);
+    refused(ANON, "A munmap page 3;A poke all", 4, "pages that A has mapped: page 3 is not");
+    let no_force = "memory without hugetlb pages, where the kernel forces no write: hugetlb 32K";
+    refused("hugetlb 32K", "A poke all", 3, no_force);
+    scenario(ANON, "A write all;A mprotect lower none;A mprotect upper ro;A poke all;A mprotect all ro;A read all");
     refused("hugetlb 16K x2", "A uffd-wp page 0", 3, "whole hugetlb pages: multiples of 4 pages");
     scenario(
         ANON,
