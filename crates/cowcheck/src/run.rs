@@ -180,8 +180,8 @@ fn job(index: usize, entry: &Entry, options: &Options) -> Job {
         fault: options.fault,
         devices: options.devices.clone(),
     };
-    // It collapses what others have carefully mapped by PTEs.
-    let alone = scenario.has(|op| matches!(op, Op::Khugepaged(_)));
+    // One collapses what others have carefully mapped by PTEs, the other may see its swap fill up.
+    let alone = scenario.has(|op| matches!(op, Op::Khugepaged(_) | Op::Reclaim));
     // One after the other, the order of the plan is as good as any.
     let cost = if options.jobs > 1 { scenario.memory.bytes() >> 22 } else { 0 };
     Job { index, request, hugetlb: entry.hugetlb, alone, cost }

@@ -173,6 +173,7 @@ const LANGUAGE: &[&str] = &[
     "guard ",
     "unguard ",
     "mergeable ",
+    "reclaim",
     "ksm",
     "uffd-wp ",
     "uffd-unwp ",

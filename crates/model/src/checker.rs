@@ -339,6 +339,7 @@ fn may_be_done_in_part(op: &Op) -> bool {
         | Op::Unpin(_)
         | Op::CollapseOf(..)
         | Op::Khugepaged(_)
+        | Op::Reclaim
         | Op::Ksm
         | Op::Require(..) => false,
     }

@@ -19,6 +19,7 @@
 //! | `mlock R`, `munlock R` | mlock(2), munlock(2) |
 //! | `split R` | has the kernel split the folios, by debugfs |
 //! | `migrate R` | moves the pages to another node, move_pages(2); where there is one node only, compacts memory |
+//! | `reclaim` | has the kernel swap out what it can of the whole family, shared pages too: memory.reclaim of its cgroup |
 //! | `ksm` | waits until KSM has been through all mergeable memory |
 //! | `collapse R of B` | MADV_COLLAPSE of B's pages R, process_madvise(2) |
 //! | `khugepaged R` | wakes khugepaged until it has been everywhere twice, or R is mapped by PMDs |
@@ -335,6 +336,8 @@ pub enum Op {
     Khugepaged(Range),
     /// `uffd-wp R` and the other words of [`Treatment`]
     Treat(Treatment, Range),
+    /// `reclaim`
+    Reclaim,
     /// `ksm`
     Ksm,
     /// `munmap R`
@@ -379,7 +382,7 @@ impl Op {
             | Op::WriteVia(_, range)
             | Op::Require(_, range)
             | Op::Storm(range, _) => Some(range),
-            Op::Fork(_) | Op::Exit | Op::ClearSoftDirty | Op::Ksm | Op::ReadVia(_) | Op::Unpin(_) => None,
+            Op::Fork(_) | Op::Exit | Op::ClearSoftDirty | Op::Reclaim | Op::Ksm | Op::ReadVia(_) | Op::Unpin(_) => None,
         }
     }
 }
@@ -415,7 +418,7 @@ impl Op {
             | Op::WriteVia(_, range)
             | Op::Require(_, range)
             | Op::Storm(range, _) => Some(range),
-            Op::Fork(_) | Op::Exit | Op::ClearSoftDirty | Op::Ksm | Op::ReadVia(_) | Op::Unpin(_) => None,
+            Op::Fork(_) | Op::Exit | Op::ClearSoftDirty | Op::Reclaim | Op::Ksm | Op::ReadVia(_) | Op::Unpin(_) => None,
         }
     }
 }
@@ -437,6 +440,7 @@ impl fmt::Display for Op {
             Op::CollapseOf(range, owner) => write!(f, "collapse {range} of {owner}"),
             Op::Khugepaged(range) => write!(f, "khugepaged {range}"),
             Op::Treat(treatment, range) => write!(f, "{} {range}", word(&Treatment::WORDS, *treatment)),
+            Op::Reclaim => f.write_str("reclaim"),
             Op::Ksm => f.write_str("ksm"),
             Op::Munmap(range) => write!(f, "munmap {range}"),
             Op::Mremap(range) => write!(f, "mremap {range}"),

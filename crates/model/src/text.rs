@@ -259,6 +259,7 @@ impl<'a> Line<'a> {
             "munmap" => Op::Munmap(self.range()?),
             "mremap" => Op::Mremap(self.range()?),
             "clear-soft-dirty" => Op::ClearSoftDirty,
+            "reclaim" => Op::Reclaim,
             "ksm" => Op::Ksm,
             "pin" => {
                 let first = self.one_of(&[(Some(true), "rw"), (Some(false), "ro"), (None, "short")])?;
@@ -296,7 +297,8 @@ fn known<T: Copy>(table: &[(T, &str)], text: &str) -> Option<T> {
 
 /// What a step can begin with, the nearest first.
 fn expected_ops(found: &str) -> String {
-    const OPS: [&str; 19] = [
+    const OPS: [&str; 20] = [
+        "reclaim",
         "write",
         "poke",
         "read",

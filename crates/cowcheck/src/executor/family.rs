@@ -24,6 +24,7 @@ use super::look::{Look, Place};
 use super::page_state::{self, Pagemap};
 use super::pins::{self, Held, Refused};
 use super::poke;
+use super::reclaim;
 use super::request::Devices;
 use super::require;
 use super::storm::{self, Broken};
@@ -100,6 +101,10 @@ pub struct Member<'a> {
 /// The life of actor A in one run. Returns when the run is over.
 pub fn live<'a>(plan: &'a Plan<'a>, turns: &'a Turns, nonce: u16) {
     let memory = plan.scenario.memory;
+    if let Err(why) = reclaim::join(plan) {
+        turns.abort(End::Failed(why));
+        return;
+    }
     let layout = match Layout::new(memory, plan.page_size as usize, nonce) {
         Ok(layout) => layout,
         Err(error) => {
@@ -291,6 +296,7 @@ impl Member<'_> {
             Op::Advise(Advice::Collapse, _) => self.collapse(&runs, &mut record.tries),
             Op::Advise(Advice::PageOut, _) => self.page_out(&runs, &mut record.tries),
             Op::Treat(treatment, _) => treat::treat(*treatment, &self.layout, &runs, &mut self.uffd),
+            Op::Reclaim => reclaim::reclaim(self.plan.devices),
             Op::Ksm => treat::wait_for_ksm(),
             Op::Advise(advice, _) => self.parts(&runs, |area, offset, len| area.advise(offset, len, *advice)),
             Op::CollapseOf(_, owner) => self.collapse_of(*owner, &runs, &mut record),

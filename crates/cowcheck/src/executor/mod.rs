@@ -23,6 +23,7 @@ pub mod page_state;
 pub mod pins;
 pub mod poke;
 pub mod pool;
+pub mod reclaim;
 pub mod request;
 pub mod require;
 pub mod storm;

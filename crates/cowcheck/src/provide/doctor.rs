@@ -104,6 +104,8 @@ pub fn doctor(machine: &Machine) -> Report {
     ));
     lines.push(ask(machine, "MADV_COLLAPSE", Needs { collapse: true, ..Needs::default() }, String::new()));
     lines.push(ask(machine, "guard pages", Needs { guard: true, ..Needs::default() }, String::new()));
+    let cgroup = machine.cgroup.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+    lines.push(ask(machine, "reclaim by cgroup", Needs { cgroup: true, ..Needs::default() }, cgroup));
     lines.push(ask(machine, "forced writes", Needs { force: true, ..Needs::default() }, String::new()));
     lines.push(ask(
         machine,

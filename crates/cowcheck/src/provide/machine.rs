@@ -62,6 +62,8 @@ pub struct Machine {
     pub collapse: bool,
     /// The kernel knows MADV_GUARD_INSTALL.
     pub guard: bool,
+    /// The cgroup that a family can be reclaimed from.
+    pub cgroup: Option<PathBuf>,
     /// May /proc/self/mem write where the mapping forbids it? If not, why.
     pub force: Result<(), String>,
     /// What userfaultfd can do (`UFFD_FEATURE_...`), or why there is none.
@@ -239,6 +241,7 @@ impl Machine {
             io_uring: io_uring_usable(roots, sys_admin, io_uring),
             collapse: cowcheck_sys::advice::is_known(cowcheck_sys::advice::COLLAPSE),
             guard: cowcheck_sys::advice::is_known(cowcheck_sys::advice::GUARD),
+            cgroup: super::cgroup::find(roots),
             force: cowcheck_sys::force::allowed(rustix::param::page_size()).map_err(|error| error.to_string()),
             uffd: cowcheck_sys::uffd::features().map_err(|error| error.to_string()),
             ksm: match roots::number(&roots.ksm().join("run")) {
@@ -259,14 +262,14 @@ impl Machine {
         }
     }
 
-    /// What takes pins, for the executor.
+    /// What takes pins and where memory is reclaimed, for the executor.
     pub fn devices(&self) -> Devices {
         let text = |path: &PathBuf| path.display().to_string();
         let helper = match &self.helper {
             Helper::Ready(path) => Some(text(path)),
             Helper::Unusable(_) | Helper::Absent => None,
         };
-        Devices { helper, gup_test: self.gup_test.as_ref().map(text) }
+        Devices { helper, gup_test: self.gup_test.as_ref().map(text), cgroup: self.cgroup.as_ref().map(text) }
     }
 
     /// Bytes of swap not in use.

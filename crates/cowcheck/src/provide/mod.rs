@@ -9,6 +9,7 @@
 //! Before a setting is changed, how to undo it ([`undo::Undo`]) is written to the journal and told to
 //! the guard. So a change is known to three: this process, the guard and the disk.
 
+pub(crate) mod cgroup;
 mod change;
 mod debugfs;
 pub mod doctor;
@@ -63,6 +64,8 @@ pub enum Thing {
     Debugfs,
     /// KSM, running.
     Ksm,
+    /// A cgroup to reclaim memory from.
+    Cgroup,
 }
 
 impl fmt::Display for Thing {
@@ -74,6 +77,7 @@ impl fmt::Display for Thing {
             Thing::Swap => f.write_str("swap"),
             Thing::Debugfs => f.write_str("debugfs"),
             Thing::Ksm => f.write_str("KSM"),
+            Thing::Cgroup => f.write_str("a cgroup to reclaim memory from"),
         }
     }
 }
@@ -132,6 +136,8 @@ pub struct Wanted {
     pub debugfs: bool,
     /// KSM running, and quickly.
     pub ksm: bool,
+    /// A cgroup to reclaim memory from.
+    pub cgroup: bool,
 }
 
 impl Wanted {
@@ -144,6 +150,7 @@ impl Wanted {
             wanted.thp |= need.thp.is_some() || need.huge_zero_page;
             wanted.debugfs |= need.pin_device || need.split;
             wanted.ksm |= need.ksm;
+            wanted.cgroup |= need.cgroup;
             if let Some(pool) = need.hugetlb {
                 let pages = wanted.hugetlb.entry(pool.size).or_default();
                 // Gigantic pages take a good part of a machine's memory.
@@ -276,6 +283,9 @@ fn make(roots: &Roots, ledger: &mut dyn Ledger, wanted: &Wanted) -> (Vec<String>
     }
     if wanted.thp {
         thp::provide(&mut changes);
+    }
+    if wanted.cgroup {
+        cgroup::provide(&mut changes);
     }
     if wanted.ksm {
         ksm::provide(&mut changes);

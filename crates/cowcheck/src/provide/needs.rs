@@ -42,6 +42,8 @@ pub struct Needs {
     pub khugepaged: bool,
     /// MADV_GUARD_INSTALL.
     pub guard: bool,
+    /// A cgroup that the family's memory is reclaimed from.
+    pub cgroup: bool,
     /// Writes through /proc/self/mem that ask for no permission.
     pub force: bool,
     /// Features of userfaultfd; 0 where none is made.
@@ -100,7 +102,7 @@ impl Needs {
             + u64::from(storms(Rival::Fork));
         let family = memory.bytes().saturating_mul(1 + forks);
         let is_swapped = (storms(Rival::Pageout)
-            || scenario.has(|op| matches!(op, Op::Advise(Advice::PageOut, _) | Op::Require(State::Swapped, _))))
+            || scenario.has(|op| matches!(op, Op::Advise(Advice::PageOut, _) | Op::Reclaim | Op::Require(State::Swapped, _))))
             // The kernel refuses the advice for hugetlb memory, and that can be what is checked.
             && !memory.kind.is_hugetlb();
         Needs {
@@ -126,6 +128,7 @@ impl Needs {
             of_another: scenario.has(|op| matches!(op, Op::CollapseOf(..))),
             khugepaged: scenario.has(|op| matches!(op, Op::Khugepaged(_))),
             guard: scenario.has(|op| matches!(op, Op::Advise(Advice::Guard | Advice::Unguard, _))),
+            cgroup: scenario.has(|op| *op == Op::Reclaim),
             force: scenario.has(|op| matches!(op, Op::Poke(_))),
             uffd: match scenario.has(|op| matches!(op, Op::Treat(Treatment::UffdWp | Treatment::UffdUnwp, _))) {
                 false => 0,
@@ -170,6 +173,11 @@ impl Needs {
     fn calls_unmet(&self, machine: &Machine) -> Option<Unmet> {
         if self.guard && !machine.guard {
             return unmet("kernel without MADV_GUARD_INSTALL", "Linux 6.13 or later");
+        }
+        if self.cgroup && machine.cgroup.is_none() {
+            return refused(machine, Thing::Cgroup).or_else(|| {
+                unmet("no cgroup to reclaim memory from", machine.provide_or("mkdir /sys/fs/cgroup/cowcheck"))
+            });
         }
         if self.force
             && let Err(why) = &machine.force

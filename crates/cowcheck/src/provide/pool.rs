@@ -131,6 +131,7 @@ impl Piece {
             | Op::CollapseOf(..)
             | Op::Khugepaged(_)
             | Op::Treat(..)
+            | Op::Reclaim
             | Op::Ksm
             | Op::Mremap(_)
             | Op::ClearSoftDirty

@@ -57,9 +57,13 @@ impl World {
             | Op::Munmap(_)
             | Op::Mremap(_)
             | Op::Require(..) => self.check_prot(actor, &runs, Prot::None),
-            Op::ReadBacking(_) | Op::WriteBacking(_) | Op::Probe(..) | Op::Exit | Op::ClearSoftDirty | Op::Ksm => {
-                Ok(())
-            }
+            Op::ReadBacking(_)
+            | Op::WriteBacking(_)
+            | Op::Probe(..)
+            | Op::Exit
+            | Op::ClearSoftDirty
+            | Op::Reclaim
+            | Op::Ksm => Ok(()),
         }
     }
 

@@ -390,6 +390,7 @@ impl Kernel {
             }
             Op::Advise(advice, _) => return (self.advise(actor, *advice, &pages), vec![]),
             Op::Treat(treatment, _) => pages.iter().for_each(|page| self.treat(actor, *treatment, *page)),
+            Op::Reclaim => self.reclaim(),
             Op::Ksm => self.ksm(),
             Op::Mremap(_) if !self.has(Bug::MremapKeepsProtection) => {
                 pages.iter().for_each(|page| self.pte(actor, *page).protected = false);
@@ -604,6 +605,19 @@ impl Kernel {
             let before = self.frames[frame].before.clone();
             let stale = self.new_frame(before);
             self.pte(actor, page).place = stale;
+        }
+    }
+
+    /// Swaps out what it likes, from every process that has it.
+    fn reclaim(&mut self) {
+        for frame in 0..self.frames.len() {
+            let place = Place::Frame(frame);
+            let has = |pte: &&Pte| pte.mapped && pte.place == place;
+            let is_locked = self.processes.values().flatten().filter(has).any(|pte| pte.locked || pte.lazy_free);
+            if !is_locked && !self.is_held(place, true) && self.choices.toss() {
+                let ptes = self.processes.values_mut().flatten();
+                ptes.filter(|pte| pte.mapped && pte.place == place).for_each(|pte| pte.swapped = true);
+            }
         }
     }
 

@@ -71,6 +71,16 @@ mod isolation {
     }
 
     #[test]
+    fn what_reclaim_took_away_is_shared_as_before() {
+        let steps = "A write all;A fork B;A reclaim;A write upper;B read all";
+        fails(&good(ANON, steps).saw(5, "4", "A@4 of page 4"), Rule::Isolation, 5, "4");
+        fails(&good(ANON, steps).saw(5, "0", "zero"), Rule::Integrity, 5, "0");
+        // What was freed may be gone, or not.
+        let steps = "A write all;A free all;A reclaim;A read all";
+        passes(&good(ANON, steps).saw(4, "0-3", "zero"));
+    }
+
+    #[test]
     fn no_private_write_reaches_the_backing() {
         for memory in ["memfd 32K", "tmpfile 32K", "zero 4K x8", "huge-zero 32K", "memfd-hugetlb 32K"] {
             let trace = good(memory, "A write all;A read backing all");

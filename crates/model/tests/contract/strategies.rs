@@ -87,6 +87,7 @@ fn op(actors: usize, pins: usize, pages: u32) -> impl Strategy<Value = Op> {
         1 => range().prop_map(|range| Op::Advise(Advice::PageOut, range)),
         1 => range().prop_map(|range| Op::Advise(Advice::WipeOnFork, range)),
         1 => range().prop_map(|range| Op::Advise(Advice::Guard, range)),
+        1 => Just(Op::Reclaim),
         2 => Just(Op::Ksm),
         1 => range().prop_map(Op::Munmap),
         1 => range().prop_map(Op::Mremap),
