@@ -42,20 +42,6 @@ mod tests {
         }
     }
 
-    /// What no check of the catalogue does yet, for each of some mutants.
-    #[test]
-    fn every_scenario_is_a_mutants_and_is_read() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../lab/scenarios");
-        let mutants = list().unwrap();
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_stem().unwrap().to_str().unwrap();
-            assert!(mutants.iter().any(|mutant| mutant.name == name), "{name}");
-            let scenario = cowcheck_model::text::parse_valid(&std::fs::read_to_string(&path).unwrap(), 4096);
-            assert!(scenario.is_ok(), "{name}: {scenario:?}");
-        }
-    }
-
     #[test]
     fn edits_are_numbered_and_modules_keep_their_number() {
         let mutants = numbered(&[("a", EDIT), ("b", IN_PLACE), ("c", EDIT)]).unwrap();

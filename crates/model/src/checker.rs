@@ -307,7 +307,9 @@ impl<'a> Judge<'a> {
 fn may_be_refused(op: &Op) -> bool {
     matches!(
         op,
-        Op::Advise(Advice::Collapse | Advice::PageOut, _) | Op::Treat(Treatment::Split | Treatment::Migrate, _)
+        Op::Advise(Advice::Collapse | Advice::PageOut, _)
+            | Op::CollapseOf(..)
+            | Op::Treat(Treatment::Split | Treatment::Migrate, _)
     )
 }
 

@@ -60,7 +60,7 @@ pub struct LabRunArgs {
     /// Only mutants whose name matches one of these patterns (`*` any text, `?` any character)
     #[arg(value_name = "NAME-GLOB")]
     pub globs: Vec<String>,
-    /// Only checks of this group [default: cow and collapse]
+    /// Only checks of this group [default: all]
     #[arg(long, value_name = "GROUP")]
     pub group: Vec<String>,
     /// Only checks whose id matches this pattern (`*` any text, `?` any character)

@@ -31,9 +31,6 @@ use crate::vm::session::{Spec, Subject};
 use crate::vm::slim::loaded_part;
 use crate::vm::{accel, fleet, subject};
 
-/// The groups that are run if none is named.
-const GROUPS: [&str; 2] = ["cow", "collapse"];
-
 /// What the kernel is called that the lab builds.
 const BUILT: &str = "built";
 
@@ -93,11 +90,8 @@ pub fn main(args: &LabRunArgs) -> anyhow::Result<Code> {
 }
 
 fn selection(args: &LabRunArgs) -> anyhow::Result<Selection> {
-    let group = match (args.group.is_empty(), args.check.is_empty()) {
-        (true, true) => GROUPS.map(str::to_owned).to_vec(),
-        _ => args.group.clone(),
-    };
-    let selection = Selection { globs: args.check.clone(), filter: Filter { group, ..Filter::default() } };
+    let filter = Filter { group: args.group.clone(), ..Filter::default() };
+    let selection = Selection { globs: args.check.clone(), filter };
     // Words that name nothing on any kernel are better known before anything is booted.
     select(suite::catalogue(&Sizes::widest()), &selection).map_err(Usage::from)?;
     Ok(selection)

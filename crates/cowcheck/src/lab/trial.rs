@@ -48,7 +48,8 @@ impl Family {
 
     /// The kernel that was built with all bugs in it.
     pub fn built(on: &str, kernel: &Subject, mutants: &[Mutant]) -> Family {
-        let bug = |number: u32| format!("{PARAMETER}={number}");
+        // Two nodes, so that pages can be moved.
+        let bug = |number: u32| format!("{PARAMETER}={number} numa=fake=2");
         let plant = |mutant: &Mutant| Trial {
             name: mutant.name.clone(),
             subject: kernel.clone(),
@@ -121,7 +122,7 @@ mod tests {
             (names(&family.references), names(&wrong(&family))),
             (vec!["baseline".to_owned()], vec!["elsewhere".to_owned()])
         );
-        assert_eq!(family.references[0].cmdline, "cowcheck_bug=0");
+        assert_eq!(family.references[0].cmdline, "cowcheck_bug=0 numa=fake=2");
         assert!(family.mutants[0].1.cmdline.starts_with("cowcheck_bug="));
     }
 

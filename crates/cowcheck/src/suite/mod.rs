@@ -1,8 +1,9 @@
 //! The catalogue: every named check, as data.
 //!
 //! A check is a scenario with a stable id. [`cow`] holds the cells of the kernel's own cow.c, [`collapse`] what a
-//! collapse could get wrong, [`markers`] what userfaultfd, guard pages, locks and KSM add.
+//! collapse could get wrong, [`markers`] what userfaultfd, guard pages, locks and KSM add, [`cases`] single states besides.
 
+pub mod cases;
 pub mod check;
 pub mod collapse;
 pub mod cow;
@@ -59,6 +60,7 @@ pub fn catalogue(sizes: &Sizes) -> Vec<Check> {
     let mut all = cow::checks(sizes);
     all.extend(collapse::checks(sizes));
     all.extend(markers::checks(sizes));
+    all.extend(cases::checks(sizes));
     all
 }
 
