@@ -6,7 +6,9 @@ use cowcheck_model::memory::{Memory, MemoryKind};
 use cowcheck_model::step::{Actor, Op};
 
 use crate::head::wrapped;
-use crate::helpers::{ADVISE, BACKING, FILL_FILE, HUGETLB, REQUIRE_FOLIO, SCRATCH, UNMET, ZERO_PMD_MAPPED};
+use crate::helpers::{
+    ADVISE, BACKING, COLLAPSE_FILE, FILL_FILE, HUGETLB, REQUIRE_FOLIO, SCRATCH, UNMET, ZERO_PMD_MAPPED,
+};
 use crate::program::Program;
 use crate::prose;
 
@@ -95,6 +97,7 @@ fn set_up(program: &mut Program<'_>) -> String {
 
 fn mapping(program: &mut Program<'_>, memory: Memory) -> Vec<String> {
     const PRIVATE: &str = "map(mem, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);";
+    const MEMFD: &str = "memfd_create(\"memory\", MFD_CLOEXEC)";
     let shift = memory.size.trailing_zeros();
     let file = |program: &mut Program<'_>, make: String| {
         program.add(&FILL_FILE);
@@ -122,7 +125,13 @@ fn mapping(program: &mut Program<'_>, memory: Memory) -> Vec<String> {
             }
             lines
         }
-        MemoryKind::Memfd | MemoryKind::ShmemThp => file(program, "memfd_create(\"memory\", MFD_CLOEXEC)".to_owned()),
+        MemoryKind::Memfd => file(program, MEMFD.to_owned()),
+        MemoryKind::ShmemThp => {
+            program.add(&COLLAPSE_FILE);
+            let mut lines = file(program, MEMFD.to_owned());
+            lines.insert(2, "collapse_file();".to_owned());
+            lines
+        }
         MemoryKind::Tmpfile => file(program, "fileno(tmpfile())".to_owned()),
         MemoryKind::MemfdHugetlb => {
             program.add(&HUGETLB);

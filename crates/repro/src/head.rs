@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use cowcheck_model::checker::judge;
 use cowcheck_model::memory::{Memory, MemoryKind, Size};
 use cowcheck_model::scenario::Scenario;
-use cowcheck_model::step::{Advice, Op, PinKind, State};
+use cowcheck_model::step::{Advice, Op, PinKind, State, Treatment};
 use cowcheck_model::trace::Trace;
 
 /// The widest line of prose.
@@ -93,6 +93,21 @@ fn needs(scenario: &Scenario, page_size: u32) -> Vec<String> {
     }
     if scenario.has(|op| matches!(op, Op::Pin(PinKind::READ_WRITE, ..))) {
         needs.push("io_uring: sysctl kernel.io_uring_disabled=0".to_owned());
+    }
+    if kind == MemoryKind::ShmemThp || scenario.has(|op| matches!(op, Op::CollapseOf(..))) {
+        needs.push("Linux 6.1, for MADV_COLLAPSE".to_owned());
+    }
+    if scenario.has(|op| matches!(op, Op::Advise(Advice::Guard, _))) {
+        needs.push("Linux 6.13, for MADV_GUARD_INSTALL".to_owned());
+    }
+    if scenario.has(|op| matches!(op, Op::Treat(Treatment::UffdWp, _))) {
+        needs.push("Linux 5.7 with CONFIG_USERFAULTFD=y; for files 5.19".to_owned());
+    }
+    if scenario.has(|op| matches!(op, Op::Treat(Treatment::Split, _))) {
+        needs.push("root, debugfs, and Linux 5.13 for split_huge_pages".to_owned());
+    }
+    if scenario.has(|op| matches!(op, Op::Ksm)) {
+        needs.push("echo 1 > /sys/kernel/mm/ksm/run".to_owned());
     }
     let is_gup = |op: &Op| {
         let Op::Pin(kind, ..) = op else { return false };

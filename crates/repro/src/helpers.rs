@@ -66,24 +66,36 @@ helpers! {
     TOUCH_PAGES: [PLACE] touch_pages;
     BACKING: [] backing;
     FILL_FILE: [BACKING RESERVE MAP FILL] fill_file;
+    COLLAPSE_FILE: [FILL_FILE] collapse_file;
     READ_BACKING: [BACKING EXPECT] read_backing;
     WRITE_BACKING: [BACKING FILL] write_backing;
     PROBE: [FAULT] probe;
     EXPECT_FAULT: [PROBE] expect_fault;
     EXPECT_NO_FAULT: [PROBE] expect_no_fault;
+    MAY_FAULT: [PROBE] may_fault;
     // Mappings.
     ADVISE: [PLACE END] advise;
+    GUARD: [ADVISE] guard;
     PROTECT: [PLACE END] protect;
     HOLE: [] hole;
     UNMAP: [PLACE END HOLE] unmap;
     MOVE: [PLACE END HOLE] move;
     COLLAPSE: [PLACE END] collapse;
+    COLLAPSE_OF: [PLACE END] collapse_of;
     PAGE_OUT: [PLACE PAGEMAP] page_out;
+    // What else is done to pages.
+    LOCK_PAGES: [PLACE END] lock_pages;
+    UNLOCK_PAGES: [PLACE END] unlock_pages;
+    UFFD: [PLACE END] uffd;
+    SPLIT: [PLACE UNMET] split;
+    MIGRATE: [PLACE UNMET] migrate;
+    KSM: [UNMET] ksm;
     // Looks at the page table.
     OPEN_PAGEMAP: [END] open_pagemap;
     PAGEMAP: [OPEN_PAGEMAP] pagemap;
     REQUIRE: [PLACE PAGEMAP UNMET] require;
     REQUIRE_FOLIO: [PLACE PAGEMAP UNMET] require_folio;
+    REQUIRE_FRAMES: [PLACE PAGEMAP UNMET] require_frames;
     SMAPS: [PLACE] huge_smaps;
     FRAMES: [PLACE PAGEMAP] huge_frames;
     PMD_MAPPED: [OPEN_PAGEMAP SMAPS] huge;

@@ -38,6 +38,15 @@ impl Places {
         runs.iter().flat_map(|run| self.parts.iter().filter_map(move |part| within(run, part))).collect()
     }
 
+    /// Where the pages of `runs` lie.
+    pub(crate) fn of(&self, runs: &[Run]) -> Vec<Run> {
+        let place = |run: &Run| {
+            let part = self.parts.iter().find(|part| (part.pages.first..part.pages.end()).contains(&run.first))?;
+            Some(Run { first: part.at + (run.first - part.pages.first), count: run.count })
+        };
+        self.cut(runs).iter().filter_map(place).collect()
+    }
+
     /// Moves a run that lies together. Tells where to.
     pub(crate) fn move_run(&mut self, run: Run) -> u32 {
         let to = self.free;

@@ -121,6 +121,11 @@ impl<'a> Program<'a> {
         self.places.get(&actor).map_or_else(|| runs.to_vec(), |places| places.cut(runs))
     }
 
+    /// Where `runs` lie in `actor`'s memory, in base pages behind its start.
+    pub(crate) fn places_of(&self, actor: Actor, runs: &[Run]) -> Vec<Run> {
+        self.places.get(&actor).map_or_else(|| runs.to_vec(), |places| places.of(runs))
+    }
+
     /// Moves a run that lies together. Tells where to.
     pub(crate) fn move_run(&mut self, actor: Actor, run: Run) -> u32 {
         self.places.get_mut(&actor).map_or(0, |places| places.move_run(run))

@@ -4,6 +4,6 @@ static void expect_fault(enum access access, int first, int count)
 
 	for (page = first; page < first + count; page++)
 		if (!try_access(addr(page), access))
-			stop(BROKEN, "page %d could be %s, which must raise SIGSEGV", page,
+			stop(BROKEN, "page %d could be %s, which must raise a signal", page,
 			     access == READ ? "read" : "written");
 }

@@ -4,7 +4,7 @@ use cowcheck_model::pages::{Range, Run, runs_of};
 use cowcheck_model::step::{Access, Actor, Op, Step};
 
 use crate::helpers::{
-    EXPECT_FAULT, EXPECT_NO_FAULT, READ_BACKING, READ_PAGES, TOUCH_PAGES, WRITE_BACKING, WRITE_PAGES,
+    EXPECT_FAULT, EXPECT_NO_FAULT, MAY_FAULT, READ_BACKING, READ_PAGES, TOUCH_PAGES, WRITE_BACKING, WRITE_PAGES,
 };
 use crate::program::Program;
 
@@ -60,19 +60,26 @@ fn reads(program: &mut Program<'_>, function: &str, groups: Vec<(String, Vec<Run
 }
 
 fn probe(program: &mut Program<'_>, actor: Actor, access: Access, runs: &[Run]) -> Vec<String> {
-    let pages = || runs.iter().flat_map(|run| run.pages());
-    let must = |page: &u32| program.world.must_fault(actor, *page, access);
-    let (faults, others) = (runs_of(pages().filter(must)), runs_of(pages().filter(|page| !must(page))));
+    let world = &program.world;
+    let those =
+        |fits: &dyn Fn(u32) -> bool| runs_of(runs.iter().flat_map(|run| run.pages()).filter(|page| fits(*page)));
+    let (must, may) = (|page| world.must_fault(actor, page, access), |page| world.may_fault(actor, page, access));
+    let faults = those(&must);
+    let open = those(&|page| !must(page) && may(page));
+    let others = those(&|page| !must(page) && !may(page));
     let word = if access == Access::Read { "READ" } else { "WRITE" };
     let mut lines = vec![];
-    for (helper, function, runs) in
-        [(&EXPECT_FAULT, "expect_fault", &faults), (&EXPECT_NO_FAULT, "expect_no_fault", &others)]
-    {
+    for (helper, function, runs) in [
+        (&EXPECT_FAULT, "expect_fault", &faults),
+        (&MAY_FAULT, "may_fault", &open),
+        (&EXPECT_NO_FAULT, "expect_no_fault", &others),
+    ] {
         if !runs.is_empty() {
             program.add(helper);
             lines.extend(program.calls(runs, |first, count| format!("{function}({word}, {first}, {count});")));
         }
     }
+    // Where a store may have been done or not, nothing is known of it: that allows more.
     if access == Access::Write {
         others.iter().flat_map(|run| run.pages()).for_each(|page| program.world.stored(actor, page));
     }

@@ -2,11 +2,11 @@
 
 use cowcheck_model::memory::MemoryKind;
 use cowcheck_model::pages::{Range, Run, runs_of};
-use cowcheck_model::step::{Op, State, Step};
+use cowcheck_model::step::{Op, State, Step, word};
 
 use crate::helpers::{
-    EXPECT_SOFT_DIRTY, Helper, PMD_MAPPED, REQUIRE, REQUIRE_FOLIO, REQUIRE_PMD_MAPPED, REQUIRE_PTE_MAPPED, UNMET,
-    ZERO_PMD_MAPPED,
+    EXPECT_SOFT_DIRTY, Helper, PMD_MAPPED, REQUIRE, REQUIRE_FOLIO, REQUIRE_FRAMES, REQUIRE_PMD_MAPPED,
+    REQUIRE_PTE_MAPPED, UNMET, ZERO_PMD_MAPPED,
 };
 use crate::program::Program;
 
@@ -17,15 +17,24 @@ enum Question {
     Folio,
     PmdMapped,
     PteMapped,
+    /// By what the kernel tells of the frame: its name in `require_frames.c`.
+    Frame(&'static str),
+    /// Only the helper module can tell.
+    Unseen,
 }
 
 /// Each state, how it is asked for, and the end of the sentence "these pages must be ...".
-const QUESTIONS: [(State, Question, &str); 5] = [
+const QUESTIONS: [(State, Question, &str); 10] = [
     (State::Populated, Question::Bit("PM_PRESENT", "present"), "in the page table"),
     (State::Swapped, Question::Bit("PM_SWAPPED", "swapped out"), "swapped out"),
     (State::Folio, Question::Folio, "in order in one folio"),
     (State::PmdMapped, Question::PmdMapped, "mapped by a PMD"),
     (State::PteMapped, Question::PteMapped, "mapped by PTEs"),
+    (State::Shared, Question::Frame("SHARED"), "mapped more than once"),
+    (State::Exclusive, Question::Frame("EXCLUSIVE"), "mapped once (PG_anon_exclusive itself cannot be seen)"),
+    (State::Ksm, Question::Frame("KSM"), "merged by KSM"),
+    (State::ZeroPage, Question::Frame("ZERO_PAGE"), "mapped to the zero page"),
+    (State::Pinned, Question::Unseen, "pinned, which only cowcheck's helper module can see"),
 ];
 
 pub(super) fn sentence(op: &Op, pages: &dyn Fn(&Range) -> String) -> Option<String> {
@@ -47,6 +56,12 @@ pub(super) fn step(program: &mut Program<'_>, step: &Step) -> Option<Vec<String>
     };
     Some(match question {
         Question::Bit(bit, name) => bits(program, &runs, bit, name),
+        Question::Frame(name) => {
+            program.add(&REQUIRE_FRAMES);
+            let word = word(&State::WORDS, *state);
+            program.calls(&runs, |first, count| format!("require_frames({first}, {count}, {name}, \"{word}\");"))
+        }
+        Question::Unseen => vec!["say(\"note\", \"whether pages are pinned cannot be seen from here\");".to_owned()],
         Question::Folio => {
             program.add(&REQUIRE_FOLIO);
             program.calls(&runs, |first, count| format!("require_folio({first}, {count});"))
@@ -89,7 +104,8 @@ pub(crate) fn soft_dirty(program: &mut Program<'_>, number: u32, step: &Step) ->
     let steps = || program.scenario.numbered();
     let is_asked = steps().any(|(before, other)| before < number && other.op == Op::ClearSoftDirty);
     let is_last = !steps().any(|(later, other)| later > number && other.actor == step.actor);
-    let may_lose = matches!(step.op, Op::Mprotect(..) | Op::Advise(..) | Op::Munmap(_) | Op::Mremap(_)) || is_last;
+    let may_lose =
+        matches!(step.op, Op::Mprotect(..) | Op::Advise(..) | Op::Munmap(_) | Op::Mremap(_) | Op::Treat(..)) || is_last;
     if !is_asked || !may_lose || matches!(step.op, Op::Exit | Op::Fork(_)) {
         return vec![];
     }

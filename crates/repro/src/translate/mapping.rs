@@ -3,7 +3,7 @@
 use cowcheck_model::pages::{Range, Run};
 use cowcheck_model::step::{Advice, Op, Prot, Step};
 
-use crate::helpers::{ADVISE, CLEAR_SOFT_DIRTY, COLLAPSE, FORK, MOVE, PAGE_OUT, PROTECT, UNMAP};
+use crate::helpers::{ADVISE, CLEAR_SOFT_DIRTY, COLLAPSE, COLLAPSE_OF, FORK, GUARD, MOVE, PAGE_OUT, PROTECT, UNMAP};
 use crate::program::Program;
 
 /// How often is tried what a pin would forbid, and what passes.
@@ -11,7 +11,7 @@ const TRIES_UNDER_PIN: u32 = 4;
 const TRIES: u32 = 60;
 
 /// Advice that is given and either taken or refused for good, by its name in C.
-const MADV: [(Advice, &str); 7] = [
+const MADV: [(Advice, &str); 10] = [
     (Advice::DontFork, "MADV_DONTFORK"),
     (Advice::DoFork, "MADV_DOFORK"),
     (Advice::WipeOnFork, "MADV_WIPEONFORK"),
@@ -19,6 +19,9 @@ const MADV: [(Advice, &str); 7] = [
     (Advice::Free, "MADV_FREE"),
     (Advice::HugePage, "MADV_HUGEPAGE"),
     (Advice::NoHugePage, "MADV_NOHUGEPAGE"),
+    (Advice::Guard, "MADV_GUARD_INSTALL"),
+    (Advice::Unguard, "MADV_GUARD_REMOVE"),
+    (Advice::Mergeable, "MADV_MERGEABLE"),
 ];
 
 /// The name of an advice in C.
@@ -43,6 +46,10 @@ pub(super) fn sentence(op: &Op, pages: &dyn Fn(&Range) -> String) -> Option<Stri
         Op::Advise(Advice::PageOut, range) => format!("has {} swapped out", pages(range)),
         Op::Advise(Advice::Collapse, range) => {
             format!("asks for a collapse of {}, which may be done in place, by copy or not at all", pages(range))
+        }
+        Op::Advise(Advice::Guard, range) => format!("makes {} guard pages: any access raises SIGSEGV", pages(range)),
+        Op::CollapseOf(range, owner) => {
+            format!("asks for a collapse of {} of {owner}, which may be refused", pages(range))
         }
         Op::Advise(advice, range) => format!("advises {} for {}", madv(*advice)?, pages(range)),
         Op::Munmap(range) => format!("unmaps {}", pages(range)),
@@ -74,8 +81,16 @@ pub(super) fn step(program: &mut Program<'_>, step: &Step) -> Option<Vec<String>
         }
         Op::Advise(advice, _) => {
             let name = madv(*advice)?;
-            program.add(&ADVISE);
+            program.add(match advice {
+                Advice::Guard | Advice::Unguard => &GUARD,
+                _ => &ADVISE,
+            });
             program.calls_apart(step.actor, &runs, |first, count| format!("advise({first}, {count}, {name});"))
+        }
+        Op::CollapseOf(_, owner) => {
+            program.add(&COLLAPSE_OF);
+            let there = program.places_of(*owner, &runs);
+            program.calls(&there, |place, count| format!("collapse_of({owner}, {place}, {count}, {tries});"))
         }
         Op::Munmap(_) => {
             program.add(&UNMAP);

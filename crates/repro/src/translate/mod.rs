@@ -7,6 +7,7 @@ mod access;
 mod look;
 mod mapping;
 mod pins;
+mod treat;
 
 use cowcheck_model::pages::Range;
 use cowcheck_model::step::{Op, Step};
@@ -24,6 +25,7 @@ pub(crate) fn step(program: &mut Program<'_>, number: u32, step: &Step) -> Resul
     }
     access::step(program, step)
         .or_else(|| mapping::step(program, step))
+        .or_else(|| treat::step(program, step))
         .or_else(|| look::step(program, step))
         .ok_or_else(|| Error::Untranslated { step: number, text: step.to_string() })
 }
@@ -33,6 +35,7 @@ pub(crate) fn sentence(program: &Program<'_>, step: &Step) -> String {
     let pages = |range: &Range| range_text(range, program.world.pages());
     let done = access::sentence(program, &step.op, &pages)
         .or_else(|| mapping::sentence(&step.op, &pages))
+        .or_else(|| treat::sentence(&step.op, &pages))
         .or_else(|| look::sentence(&step.op, &pages))
         .or_else(|| pins::sentence(&step.op, &pages));
     let reaped = match step.op {
