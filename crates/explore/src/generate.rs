@@ -63,8 +63,7 @@ pub(crate) struct Mood(u64);
 impl Mood {
     /// One coin for each group, and one for each usual word.
     pub(crate) fn new(random: &mut Random) -> Mood {
-        let groups = [Group::Gup, Group::Fixed, Group::Pipe, Group::Swap, Group::Collapse];
-        let on: Vec<Group> = groups.into_iter().filter(|group| random.chance(group.often(), 8)).collect();
+        let on: Vec<Group> = Group::WHOLE.into_iter().filter(|group| random.chance(group.often(), 8)).collect();
         let mut words = 0;
         for (index, word) in STEPS.iter().enumerate() {
             let has = match word.group {

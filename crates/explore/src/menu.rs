@@ -1,12 +1,13 @@
 //! What there is to choose from: the steps and the memories, with weights.
 //!
 //! A word of the language that is new becomes part of every campaign by one line in [`STEPS`]. That changes what a seed
-//! means, so the test that pins the scenarios of a seed wants its new number, too.
+//! means, so the test that pins the scenarios of a seed wants its new number, too. Not there are `storm` and `khugepaged`,
+//! which take as long as a hundred other scenarios, and `require`, which changes nothing.
 
 use cowcheck_model::contract::World;
 use cowcheck_model::memory::{Memory, MemoryKind};
 use cowcheck_model::pages::{Range, Run};
-use cowcheck_model::step::{Access, Actor, Advice, Op, Pin, PinKind, Prot};
+use cowcheck_model::step::{Access, Actor, Advice, Op, Pin, PinKind, Prot, Treatment};
 
 use crate::random::Random;
 
@@ -32,9 +33,33 @@ pub enum Group {
     Swap,
     /// What wants MADV_COLLAPSE.
     Collapse,
+    /// What wants userfaultfd(2) with write protection.
+    Uffd,
+    /// Guard pages.
+    Guard,
+    /// What wants KSM, and waits for it.
+    Ksm,
+    /// What wants split_huge_pages in debugfs.
+    Split,
+    /// What wants another node, or compaction of all memory.
+    Migrate,
 }
 
 impl Group {
+    /// Those that a scenario has all words of, or none.
+    pub(crate) const WHOLE: [Group; 10] = [
+        Group::Gup,
+        Group::Fixed,
+        Group::Pipe,
+        Group::Swap,
+        Group::Collapse,
+        Group::Uffd,
+        Group::Guard,
+        Group::Ksm,
+        Group::Split,
+        Group::Migrate,
+    ];
+
     /// How many of 8 scenarios have it.
     pub(crate) fn often(self) -> u32 {
         match self {
@@ -42,7 +67,8 @@ impl Group {
             Group::Usual => 6,
             Group::Fixed | Group::Collapse => 5,
             Group::Pipe | Group::Swap => 4,
-            Group::Gup => 2,
+            Group::Gup | Group::Uffd | Group::Guard | Group::Split => 2,
+            Group::Ksm | Group::Migrate => 1,
         }
     }
 }
@@ -88,6 +114,17 @@ pub const STEPS: &[Word] = &[
     word("nohugepage", Group::Usual, 1, |at| Some(Op::Advise(Advice::NoHugePage, at.range()))),
     word("pageout", Group::Swap, 7, |at| Some(Op::Advise(Advice::PageOut, at.range()))),
     word("collapse", Group::Collapse, 8, |at| Some(Op::Advise(Advice::Collapse, at.range_of_all()))),
+    word("collapse of", Group::Collapse, 3, |at| Some(Op::CollapseOf(at.range_of_all(), at.another()?))),
+    word("guard", Group::Guard, 7, |at| Some(Op::Advise(Advice::Guard, at.range()))),
+    word("unguard", Group::Guard, 4, |at| Some(Op::Advise(Advice::Unguard, at.range()))),
+    word("uffd-wp", Group::Uffd, 9, |at| Some(Op::Treat(Treatment::UffdWp, at.range()))),
+    word("uffd-unwp", Group::Uffd, 4, |at| Some(Op::Treat(Treatment::UffdUnwp, at.range()))),
+    word("mlock", Group::Usual, 2, |at| Some(Op::Treat(Treatment::Mlock, at.range()))),
+    word("munlock", Group::Usual, 2, |at| Some(Op::Treat(Treatment::Munlock, at.range()))),
+    word("split", Group::Split, 5, |at| Some(Op::Treat(Treatment::Split, at.range_of_all()))),
+    word("migrate", Group::Migrate, 4, |at| Some(Op::Treat(Treatment::Migrate, at.range_of_all()))),
+    word("mergeable", Group::Ksm, 4, |at| Some(Op::Advise(Advice::Mergeable, at.range_of_all()))),
+    word("ksm", Group::Ksm, 2, |_| Some(Op::Ksm)),
     word("munmap", Group::Usual, 2, |at| Some(Op::Munmap(at.range()))),
     word("mremap", Group::Usual, 3, |at| Some(Op::Mremap(at.range()))),
     word("clear-soft-dirty", Group::Usual, 2, |_| Some(Op::ClearSoftDirty)),
@@ -131,6 +168,7 @@ pub const MEMORIES: &[(u32, MemoryKind, u64, u32)] = &[
     (4, MemoryKind::Hugetlb, 2 * M, 1),
     (1, MemoryKind::Hugetlb, 2 * M, 2),
     (2, MemoryKind::MemfdHugetlb, 2 * M, 1),
+    (4, MemoryKind::ShmemThp, 2 * M, 1),
 ];
 
 /// One of [`MEMORIES`].
@@ -139,9 +177,12 @@ pub(crate) fn memory(random: &mut Random) -> Option<Memory> {
     Some(Memory { kind, size, count })
 }
 
-/// The word that a step is an instance of: the longest that it begins with.
+/// The word that a step is an instance of: the longest that it begins with. `collapse R of B` has its pages in between.
 pub fn word_of(op: &Op) -> Option<&'static Word> {
-    let text = op.to_string();
+    let text = match op {
+        Op::CollapseOf(..) => "collapse of".to_owned(),
+        _ => op.to_string(),
+    };
     let begins =
         |word: &&Word| text.strip_prefix(word.word).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
     STEPS.iter().filter(begins).max_by_key(|word| word.word.len())
@@ -209,6 +250,12 @@ impl Choice<'_> {
         // What exited keeps its name: a fork of one who is there is refused.
         let last = (0..).map_while(Actor::new).filter(|actor| self.world.was_forked(*actor)).last()?;
         Actor::new(last.index() + 1)
+    }
+
+    /// Another one that is alive.
+    fn another(&mut self) -> Option<Actor> {
+        let others: Vec<Actor> = self.world.alive().filter(|other| *other != self.actor).collect();
+        self.random.pick(&others).copied()
     }
 
     fn pin(&mut self, kinds: &[PinKind]) -> Option<Op> {

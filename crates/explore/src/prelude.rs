@@ -3,8 +3,8 @@
 use cowcheck_model::step::Step;
 use cowcheck_model::text::{HEADER, parse};
 
-/// Weights and steps, for four things in turn: what is there, how it is mapped, who shares it, what holds it.
-pub(crate) const STAGES: [&[(u32, &str)]; 4] = [
+/// Weights and steps, for five things in turn: what is there, how it is mapped, what else was asked for it, who shares it, what holds it.
+pub(crate) const STAGES: [&[(u32, &str)]; 5] = [
     &[
         (12, "A write all"),
         (2, "A touch all"),
@@ -23,6 +23,17 @@ pub(crate) const STAGES: [&[(u32, &str)]; 4] = [
         (1, "A pageout all"),
         (1, "A pageout lower"),
         (1, "A clear-soft-dirty"),
+    ],
+    &[
+        (12, ""),
+        (3, "A uffd-wp lower"),
+        (2, "A uffd-wp all"),
+        (1, "A uffd-wp all;A mremap upper"),
+        (2, "A guard first"),
+        (1, "A guard odd"),
+        (1, "A mlock lower"),
+        (1, "A mergeable all;A ksm"),
+        (1, "A split all"),
     ],
     &[
         (6, ""),

@@ -186,7 +186,7 @@ fn renamed(scenario: &Scenario) -> Scenario {
     for step in &mut renamed.steps {
         step.actor = actor(step.actor);
         match &mut step.op {
-            Op::Fork(child) => *child = actor(*child),
+            Op::Fork(other) | Op::CollapseOf(_, other) => *other = actor(*other),
             Op::Pin(_, name, _) | Op::ReadVia(name) | Op::WriteVia(name, _) | Op::Unpin(name) => *name = pin(*name),
             _ => {}
         }

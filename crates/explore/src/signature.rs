@@ -51,6 +51,7 @@ mod tests {
             first,
             of("A fork C; C write first; A write odd; A pin ro fast p9 all; A mprotect all ro; A read via p9")
         );
+        assert_eq!(of("A fork B; B collapse lower of A"), "explore/pin-coherence/thp/collapse-of+fork");
         assert_ne!(first, of("A write all; A pin ro p0 page 3; A fork B; A mprotect lower ro; A read via p0"));
     }
 }

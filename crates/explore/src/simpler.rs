@@ -11,7 +11,7 @@ const K: u64 = 1 << 10;
 const M: u64 = 1 << 20;
 
 /// Memories from plain to special.
-const MEMORIES: [(MemoryKind, u64, u32); 14] = [
+const MEMORIES: [(MemoryKind, u64, u32); 15] = [
     (MemoryKind::Anon, 4 * K, 1),
     (MemoryKind::Anon, 4 * K, 2),
     (MemoryKind::Anon, 4 * K, 4),
@@ -25,6 +25,7 @@ const MEMORIES: [(MemoryKind, u64, u32); 14] = [
     (MemoryKind::Tmpfile, 4 * K, 1),
     (MemoryKind::Tmpfile, 16 * K, 1),
     (MemoryKind::HugeZero, 2 * M, 1),
+    (MemoryKind::ShmemThp, 2 * M, 1),
     (MemoryKind::Hugetlb, 2 * M, 1),
 ];
 
