@@ -114,7 +114,7 @@ pub const STEPS: &[Word] = &[
     word("nohugepage", Group::Usual, 1, |at| Some(Op::Advise(Advice::NoHugePage, at.range()))),
     word("pageout", Group::Swap, 7, |at| Some(Op::Advise(Advice::PageOut, at.range()))),
     word("collapse", Group::Collapse, 8, |at| Some(Op::Advise(Advice::Collapse, at.range_of_all()))),
-    word("collapse of", Group::Collapse, 3, |at| Some(Op::CollapseOf(at.range_of_all(), at.another()?))),
+    word("collapse of", Group::Collapse, 3, |at| Some(Op::CollapseOf(Range::All, at.another_with_pmds()?))),
     word("guard", Group::Guard, 7, |at| Some(Op::Advise(Advice::Guard, at.range()))),
     word("unguard", Group::Guard, 4, |at| Some(Op::Advise(Advice::Unguard, at.range()))),
     word("uffd-wp", Group::Uffd, 9, |at| Some(Op::Treat(Treatment::UffdWp, at.range()))),
@@ -149,6 +149,8 @@ const SHORT: [PinKind; 4] = [
 
 const K: u64 = 1 << 10;
 const M: u64 = 1 << 20;
+/// What a PMD maps where base pages have 4 KiB.
+const PMD: u64 = 2 * M;
 
 /// The memories with their weights: kind, bytes of a piece, pieces. 1 GiB pages are left to who asks for them: one
 /// scenario takes as long as thousands of others.
@@ -252,8 +254,12 @@ impl Choice<'_> {
         Actor::new(last.index() + 1)
     }
 
-    /// Another one that is alive.
-    fn another(&mut self) -> Option<Actor> {
+    /// Another one that is alive, if PMDs can map the memory: all else is refused, and nothing is learnt.
+    fn another_with_pmds(&mut self) -> Option<Actor> {
+        let memory = self.world.memory();
+        if memory.kind.is_hugetlb() || memory.size < PMD {
+            return None;
+        }
         let others: Vec<Actor> = self.world.alive().filter(|other| *other != self.actor).collect();
         self.random.pick(&others).copied()
     }
