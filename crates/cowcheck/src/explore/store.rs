@@ -207,7 +207,9 @@ impl Store {
 }
 
 fn sync(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
+    // The parent of a relative name of one part has no name.
+    let name = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    File::open(name)?.sync_all()
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {
@@ -352,6 +354,13 @@ mod tests {
         for file in ["scenario.cow", "as-found.cow", "trace.json", "explanation.txt"] {
             assert!(place.join(file).exists(), "{file}");
         }
+    }
+
+    #[test]
+    fn a_relative_directory_of_one_part_has_a_parent() {
+        let directories: Vec<&Path> = Path::new("out/pending").ancestors().skip(1).take(2).collect();
+        assert_eq!(directories, [Path::new("out"), Path::new("")]);
+        sync(directories[1]).unwrap();
     }
 
     #[test]
