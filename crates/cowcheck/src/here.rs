@@ -1,6 +1,7 @@
 //! Runs checks on this machine: looks what it has, sets up what they need, runs them, puts everything back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -43,6 +44,8 @@ pub struct Plan {
     pub limit: Duration,
     /// Stop at the first failure.
     pub fail_fast: bool,
+    /// How often what failed is run again, alone, at most: until it has failed again.
+    pub confirm: u32,
     /// Where to save traces.
     pub save_trace: Option<PathBuf>,
     /// A fault to plant in our own executor.
@@ -71,53 +74,68 @@ pub enum Error {
 
 /// Runs the plan and tells the sink.
 pub fn run(plan: Plan, interrupted: &AtomicBool, sink: &mut dyn Sink) -> Result<Summary, Error> {
+    let page_size = rustix::param::page_size() as u32;
+    let needs: Vec<Needs> = plan.checks.iter().map(|check| Needs::of(&check.scenario, page_size)).collect();
+    let Plan { checks, repeat, jobs, limit, fail_fast, confirm, save_trace, fault, settings, known, done } = plan;
+    with_settings(&needs, jobs, settings, |machine, jobs, notes| {
+        let entries: Vec<Entry> = checks
+            .into_iter()
+            .zip(&needs)
+            .map(|(check, needs)| {
+                let unmet = needs.unmet(machine).map(|unmet| (unmet.reason, unmet.remedy));
+                Entry { check, unmet, hugetlb: needs.hugetlb.map(|need| (need.size, need.pages)) }
+            })
+            .collect();
+        let start = start(machine, &entries, repeat);
+        let setup = Setup { free: free_hugetlb(machine), notes };
+        let options = Options {
+            repeat,
+            jobs,
+            limit_ms: limit.as_millis() as u64,
+            fail_fast,
+            confirm,
+            save_trace,
+            fault,
+            devices: machine.devices(),
+            known,
+            done,
+        };
+        run::run(&entries, &start, &options, &setup, interrupted, sink)
+    })
+}
+
+/// Does the work with what it needs set up as far as the settings allow, and puts everything back. The work gets the
+/// machine, how many workers there are to be, and what a person should know.
+pub fn with_settings<T>(
+    needs: &[Needs],
+    jobs: Option<usize>,
+    settings: Settings,
+    work: impl FnOnce(&Machine, usize, Vec<String>) -> io::Result<T>,
+) -> Result<T, Error> {
     let roots = Roots::default();
     let mut notes = put_back_leftovers(&roots);
     provide::raise_memlock();
     let mut machine = look(&roots);
-    let jobs = plan.jobs.unwrap_or(machine.cores).max(1);
-    let needs: Vec<Needs> = plan.checks.iter().map(|check| Needs::of(&check.scenario, machine.page_size)).collect();
-    let provided = match plan.settings {
+    let jobs = jobs.unwrap_or(machine.cores).max(1);
+    let provided = match settings {
         Settings::AsTheyAre => None,
         Settings::Provided => {
-            let provided = Provided::set_up(&roots, &Wanted::by(&needs, jobs as u64))?;
+            let provided = Provided::set_up(&roots, &Wanted::by(needs, jobs as u64))?;
             machine = look_again(&roots, &provided.did, &provided.could_not, &mut notes);
             Some(provided)
         }
         Settings::ForGood => {
-            let (did, could_not) = provide::for_good(&roots, &Wanted::by(&needs, jobs as u64));
+            let (did, could_not) = provide::for_good(&roots, &Wanted::by(needs, jobs as u64));
             machine = look_again(&roots, &did, &could_not, &mut notes);
             None
         }
     };
-    let entries: Vec<Entry> = plan
-        .checks
-        .into_iter()
-        .zip(&needs)
-        .map(|(check, needs)| {
-            let unmet = needs.unmet(&machine).map(|unmet| (unmet.reason, unmet.remedy));
-            Entry { check, unmet, hugetlb: needs.hugetlb.map(|need| (need.size, need.pages)) }
-        })
-        .collect();
-    let start = start(&machine, &entries, plan.repeat);
-    let setup = Setup { free: free_hugetlb(&machine), notes };
-    let options = Options {
-        repeat: plan.repeat,
-        jobs,
-        limit_ms: plan.limit.as_millis() as u64,
-        fail_fast: plan.fail_fast,
-        save_trace: plan.save_trace,
-        fault: plan.fault,
-        devices: machine.devices(),
-        known: plan.known,
-        done: plan.done,
-    };
-    let ran = run::run(&entries, &start, &options, &setup, interrupted, sink);
+    let worked = work(&machine, jobs, notes);
     // Put back before anything else can go wrong.
     let restored = provided.map_or(Ok(vec![]), Provided::restore);
-    let summary = ran.context("failed to write the results")?;
+    let result = worked.context("failed to write the results")?;
     restored?;
-    Ok(summary)
+    Ok(result)
 }
 
 /// What a cowcheck left that was killed together with its guard.
@@ -154,6 +172,7 @@ fn start(machine: &Machine, entries: &[Entry], repeat: u32) -> Start {
     }
 }
 
-fn free_hugetlb(machine: &Machine) -> BTreeMap<u64, u64> {
+/// Hugetlb pages that are free: bytes of a page, and how many.
+pub fn free_hugetlb(machine: &Machine) -> BTreeMap<u64, u64> {
     machine.hugetlb.iter().map(|size| (size.bytes, size.available())).collect()
 }

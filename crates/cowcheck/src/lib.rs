@@ -8,10 +8,12 @@
 pub mod cli;
 pub mod compare;
 pub mod executor;
+pub mod explore;
 pub mod guest;
 pub mod here;
 pub mod kmod;
 pub mod known;
+pub mod lab;
 pub mod matrix;
 pub mod provide;
 pub mod report;

@@ -9,6 +9,8 @@ use std::time::Instant;
 use cowcheck_model::checker::judge;
 use cowcheck_model::collapse::collapses;
 use cowcheck_model::explain::explain;
+use cowcheck_model::moves::moves;
+use cowcheck_model::step::Op;
 use cowcheck_model::trace::{StepResult, Trace};
 use cowcheck_model::verdict::{Kind, Verdict};
 
@@ -17,7 +19,7 @@ use crate::executor::pool::{self, Job, Lost, News, Wish};
 use crate::executor::request::{Devices, Request, Response};
 use crate::known::Known;
 use crate::report::Sink;
-use crate::report::event::{Counts, Event, Outcome, Planned, Start};
+use crate::report::event::{Counts, Event, Outcome, Planned, Rate, Start};
 use crate::suite::check::Check;
 
 /// How to run.
@@ -31,6 +33,8 @@ pub struct Options {
     pub limit_ms: u64,
     /// Stop at the first failure.
     pub fail_fast: bool,
+    /// How often what failed is run again, alone, at most: until it has failed again.
+    pub confirm: u32,
     /// Where to save traces: a directory. All of them, not only failures.
     pub save_trace: Option<PathBuf>,
     /// A fault to plant in our own executor.
@@ -87,6 +91,9 @@ pub fn plan<'a>(checks: impl Iterator<Item = &'a Check> + Clone, repeat: u32) ->
     (1..=repeat).flat_map(planned).collect()
 }
 
+/// Why a run with `fail_fast` ends.
+const FAILED: &str = "a check failed, and --fail-fast was given";
+
 /// How many checks are named that passed though a bug is known.
 const MISSED: usize = 4;
 
@@ -111,39 +118,43 @@ pub fn run(
         sink,
         counts: Counts::default(),
         missed: BTreeMap::new(),
+        suspects: Vec::new(),
         stopped: None,
         error: None,
     };
-    let mut jobs = Vec::new();
+    let mut todo = Vec::new();
     for index in (0..start.plan.len()).filter(|index| !options.done.contains(index)) {
         let entry = &entries[index % entries.len()];
         match &entry.unmet {
             Some((reason, remedy)) => {
                 let verdict = Verdict::Skip { reason: reason.clone(), remedy: remedy.clone() };
-                teller.outcome(Outcome {
-                    index,
-                    verdict,
-                    micros: 0,
-                    notes: vec![],
-                    collapses: vec![],
-                    explanation: None,
-                    trace: None,
-                });
+                teller.outcome(Outcome::bare(index, verdict));
             }
-            None => jobs.push(job(index, entry, options)),
+            None => todo.push(index),
         }
     }
-    pool::run(jobs, options.jobs, setup.free.clone(), |news| {
-        if interrupted.load(Ordering::Relaxed) {
-            teller.stop("interrupted");
+    loop {
+        let jobs = todo.iter().map(|index| teller.job(*index)).collect();
+        todo = pool::run(jobs, options.jobs, setup.free.clone(), |news| {
+            if interrupted.load(Ordering::Relaxed) {
+                teller.stop("interrupted");
+            }
+            match news {
+                Some(News::Begun(index)) => teller.event(Event::Begin(index)),
+                Some(News::Done(index, result)) => teller.done(index, result),
+                None => {}
+            }
+            if teller.is_over() || !teller.suspects.is_empty() { Wish::Stop } else { Wish::Continue }
+        });
+        if teller.suspects.is_empty() {
+            break;
         }
-        match news {
-            Some(News::Begun(index)) => teller.event(Event::Begin(index)),
-            Some(News::Done(index, result)) => teller.done(index, result),
-            None => {}
+        // While nothing else runs.
+        teller.confirm(&setup.free, interrupted);
+        if teller.is_over() {
+            break;
         }
-        if teller.stopped.is_some() || teller.error.is_some() { Wish::Stop } else { Wish::Continue }
-    });
+    }
     for (bug, checks) in std::mem::take(&mut teller.missed) {
         let (some, more) = checks.split_at(checks.len().min(MISSED));
         let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
@@ -169,7 +180,11 @@ fn job(index: usize, entry: &Entry, options: &Options) -> Job {
         fault: options.fault,
         devices: options.devices.clone(),
     };
-    Job { index, request, hugetlb: entry.hugetlb, cost: scenario.memory.bytes() >> 22 }
+    // One collapses what others have carefully mapped by PTEs, the other may see its swap fill up.
+    let alone = scenario.has(|op| matches!(op, Op::Khugepaged(_) | Op::Reclaim));
+    // One after the other, the order of the plan is as good as any.
+    let cost = if options.jobs > 1 { scenario.memory.bytes() >> 22 } else { 0 };
+    Job { index, request, hugetlb: entry.hugetlb, alone, cost }
 }
 
 /// Turns news into events.
@@ -180,6 +195,8 @@ struct Teller<'a> {
     counts: Counts,
     /// Bugs that are known and did not show, and the checks in which they should have.
     missed: BTreeMap<String, Vec<String>>,
+    /// What failed and is to be run again.
+    suspects: Vec<Outcome>,
     stopped: Option<String>,
     error: Option<io::Error>,
 }
@@ -200,37 +217,70 @@ impl Teller<'_> {
         self.stopped.get_or_insert_with(|| why.to_owned());
     }
 
-    fn done(&mut self, index: usize, result: Result<Response, Lost>) {
-        let check = &self.entries[index % self.entries.len()].check;
+    fn is_over(&self) -> bool {
+        self.stopped.is_some() || self.error.is_some()
+    }
+
+    fn entry(&self, index: usize) -> &Entry {
+        &self.entries[index % self.entries.len()]
+    }
+
+    fn job(&self, index: usize) -> Job {
+        job(index, self.entry(index), self.options)
+    }
+
+    fn judged(&self, index: usize, result: Result<Response, Lost>) -> Outcome {
         let (trace, attempts) = match result {
             Ok(mut response) if !response.traces.is_empty() => (response.traces.remove(0), response.attempts),
             other => {
-                let verdict = match other {
-                    Err(Lost::NotStarted(reason)) => Verdict::Inconclusive { reason },
-                    Err(Lost::Died(reason)) => Verdict::Crash { reason },
-                    Err(Lost::Silent(reason)) => Verdict::Timeout { reason },
-                    Ok(_) => Verdict::Crash { reason: "the worker gave no trace".to_owned() },
-                };
-                self.outcome(Outcome {
+                return Outcome::bare(
                     index,
-                    verdict,
-                    micros: 0,
-                    notes: vec![],
-                    collapses: vec![],
-                    explanation: None,
-                    trace: None,
-                });
-                return;
+                    match other {
+                        Err(Lost::NotStarted(reason)) => Verdict::Inconclusive { reason },
+                        Err(Lost::Died(reason)) => Verdict::Crash { reason },
+                        Err(Lost::Silent(reason)) => Verdict::Timeout { reason },
+                        Ok(_) => Verdict::Crash { reason: "the worker gave no trace".to_owned() },
+                    },
+                );
             }
         };
-        let mut outcome = outcome(index, &check.id, trace, &self.options.known);
+        let mut outcome = outcome(index, &self.entry(index).check.id, trace, &self.options.known);
+        if attempts > 1 {
+            outcome.notes.push(format!("run {attempts} times to reach the set-up"));
+        }
+        outcome
+    }
+
+    /// Runs what failed again, one at a time, until it has failed again or has been run often enough.
+    fn confirm(&mut self, free: &BTreeMap<u64, u64>, interrupted: &AtomicBool) {
+        for mut suspect in std::mem::take(&mut self.suspects) {
+            let mut rate = Rate { failed: 1, runs: 1 };
+            while !rate.is_confirmed() && rate.runs <= self.options.confirm && !interrupted.load(Ordering::Relaxed) {
+                pool::run(vec![self.job(suspect.index)], 1, free.clone(), |news| {
+                    if let Some(News::Done(index, result)) = news {
+                        rate.runs += 1;
+                        rate.failed += u32::from(self.judged(index, result).verdict.kind().is_bad());
+                    }
+                    Wish::Continue
+                });
+            }
+            suspect.again = Some(rate);
+            let is_late = suspect.verdict.kind() == Kind::Timeout;
+            self.outcome(suspect);
+            // Time limits say little where the host is busy: something better may come.
+            if rate.is_confirmed() && self.options.fail_fast && !is_late {
+                self.stop(FAILED);
+            }
+        }
+    }
+
+    fn done(&mut self, index: usize, result: Result<Response, Lost>) {
+        let check = &self.entries[index % self.entries.len()].check;
+        let outcome = self.judged(index, result);
         if let (Kind::Pass, Some(trace)) = (outcome.verdict.kind(), &outcome.trace) {
             for bug in self.options.known.missed(&check.id, &trace.kernel) {
                 self.missed.entry(bug.named()).or_default().push(check.id.clone());
             }
-        }
-        if attempts > 1 {
-            outcome.notes.push(format!("run {attempts} times to reach the set-up"));
         }
         if let Some(directory) = &self.options.save_trace {
             let name = trace_name(&check.id, index / self.entries.len());
@@ -238,10 +288,14 @@ impl Teller<'_> {
                 self.event(Event::Note(&format!("{name} was not saved in {}: {error}", directory.display())));
             }
         }
+        if self.options.confirm > 0 && outcome.verdict.kind().is_bad() {
+            self.suspects.push(outcome);
+            return;
+        }
         let failed = outcome.verdict.kind() == Kind::Fail;
         self.outcome(outcome);
         if failed && self.options.fail_fast {
-            self.stop("a check failed, and --fail-fast was given");
+            self.stop(FAILED);
         }
     }
 }
@@ -256,19 +310,34 @@ pub fn outcome(index: usize, id: &str, trace: Trace, known: &Known) -> Outcome {
         .numbered()
         .filter_map(|(number, step)| {
             let record = trace.records.iter().find(|record| record.step == number)?;
-            let told = record.tries > 1 && record.result == StepResult::Ok;
-            told.then(|| format!("step {number}, `{step}`, took {} tries", record.tries))
+            match &record.result {
+                StepResult::Ok if record.tries > 1 => {
+                    Some(format!("step {number}, `{step}`, took {} tries", record.tries))
+                }
+                StepResult::Unobserved(_) => Some(format!("step {number}, `{step}`: {}", record.result)),
+                _ => None,
+            }
         })
         .collect();
+    for record in &trace.records {
+        if let (Some(storm), Some(step)) = (&record.storm, trace.scenario.step(record.step)) {
+            notes.push(format!("step {}, `{step}`: {storm}", record.step));
+        }
+    }
     let collapses = collapses(&trace);
     for collapse in &collapses {
         let step = trace.scenario.step(collapse.step).map(|step| format!(", `{step}`")).unwrap_or_default();
         notes.push(format!("step {}{step}: {}", collapse.step, collapse.how));
     }
+    for moved in moves(&trace) {
+        let step = trace.scenario.step(moved.step).map(|step| format!(", `{step}`")).unwrap_or_default();
+        notes.push(format!("step {}{step}: {}", moved.step, moved.how));
+    }
     if left_out > 0 {
         notes.push(format!("the page states after {left_out} steps were left out of the trace: there was no room"));
     }
-    Outcome { index, verdict, micros: trace.micros, notes, collapses, explanation, trace: Some(trace) }
+    let (micros, again) = (trace.micros, None);
+    Outcome { index, verdict, micros, again, notes, collapses, explanation, trace: Some(trace) }
 }
 
 /// The file name of a check's trace.

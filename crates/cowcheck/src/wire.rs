@@ -8,8 +8,9 @@ use cowcheck_model::trace::Trace;
 use cowcheck_model::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 
+use crate::explore::news::News;
 use crate::report::Sink;
-use crate::report::event::{Event, Outcome};
+use crate::report::event::{Event, Outcome, Rate};
 use crate::suite::Sizes;
 
 /// Something that a guest says.
@@ -48,6 +49,9 @@ pub enum Said {
         verdict: Verdict,
         /// Wall time in microseconds.
         micros: u64,
+        /// How often it failed when it was run again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        again: Option<Rate>,
         /// Remarks.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         notes: Vec<String>,
@@ -66,6 +70,8 @@ pub enum Said {
         /// Why the plan was not finished.
         stopped: Option<String>,
     },
+    /// News of the explorer.
+    Explored(Box<News>),
     /// A line that the program printed which was to be run.
     Printed(String),
     /// The process that carries out the order has ended: its exit code, or the signal that killed it.
@@ -127,15 +133,18 @@ impl<W: Write> Sink for Wire<W> {
             },
             Event::Note(text) => Said::Note(text.to_owned()),
             Event::Begin(index) => Said::Begin(index),
-            Event::Outcome(Outcome { index, verdict, micros, notes, collapses, explanation, trace }) => Said::Outcome {
-                index: *index,
-                verdict: verdict.clone(),
-                micros: *micros,
-                notes: notes.clone(),
-                collapses: collapses.clone(),
-                explanation: explanation.clone(),
-                trace: trace.as_ref().filter(|_| self.traces).map(|trace| Box::new(trace.clone())),
-            },
+            Event::Outcome(Outcome { index, verdict, micros, again, notes, collapses, explanation, trace }) => {
+                Said::Outcome {
+                    index: *index,
+                    verdict: verdict.clone(),
+                    micros: *micros,
+                    again: *again,
+                    notes: notes.clone(),
+                    collapses: collapses.clone(),
+                    explanation: explanation.clone(),
+                    trace: trace.as_ref().filter(|_| self.traces).map(|trace| Box::new(trace.clone())),
+                }
+            }
             Event::End { stopped, .. } => Said::End { stopped: stopped.map(str::to_owned) },
         };
         self.say(&said)

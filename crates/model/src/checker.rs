@@ -9,15 +9,17 @@ use crate::contract::{Origin, Rule, World};
 use crate::errno::signal_name;
 use crate::pages::{Run, list};
 use crate::scenario::Scenario;
-use crate::step::{Access, Actor, Advice, Op, Pin, Step};
+use crate::step::{Access, Actor, Advice, Op, Pin, Step, Treatment};
 use crate::trace::{End, Record, StepResult, Trace};
 use crate::verdict::{Verdict, Violation};
 
 mod blame;
 mod content;
+mod marks;
 mod probe;
 mod sight;
 mod states;
+mod storm;
 
 use states::Key;
 
@@ -70,6 +72,8 @@ struct Judge<'a> {
     unreached: Vec<String>,
     /// The last collapse or the like that was refused; told where a set-up was not reached.
     refused: Option<String>,
+    /// Do page states tell of userfaultfd write protection? Linux 5.14, or the helper module.
+    tells_uffd_wp: bool,
 }
 
 impl<'a> Judge<'a> {
@@ -85,6 +89,7 @@ impl<'a> Judge<'a> {
             unlisted: 0,
             unreached: vec![],
             refused: None,
+            tells_uffd_wp: false,
         }
     }
 
@@ -124,10 +129,11 @@ impl<'a> Judge<'a> {
                 let before = self.refused.as_ref().map(|refused| format!("; {refused}")).unwrap_or_default();
                 self.unreached.push(format!("step {number}, `{step}`: {found}{before}"));
             }
-            StepResult::Errno(_) if matches!(step.op, Op::Advise(Advice::Collapse | Advice::PageOut, _)) => {
+            StepResult::Unobserved(_) if matches!(step.op, Op::Require(..)) => {}
+            StepResult::Errno(_) if may_be_refused(&step.op) => {
                 self.refused = Some(format!("step {number}, `{step}`, was {}", record.result));
             }
-            StepResult::Skipped(_) => self.not_done(number, step, &record.result),
+            StepResult::Skipped(_) | StepResult::Unobserved(_) => self.not_done(number, step, &record.result),
             StepResult::Signal { signal, page } => {
                 self.saw(number, step, record, page.unwrap_or(0));
                 self.signal(number, step, *signal, *page);
@@ -165,6 +171,12 @@ impl<'a> Judge<'a> {
         };
         match &step.op {
             Op::Read(range) => self.seen(number, step, View::Own(actor), &below(self.world.runs(range)), &record.seen),
+            Op::Storm(range, rivals) => {
+                self.seen(number, step, View::Own(actor), &below(self.world.runs(range)), &record.seen);
+                if record.result == StepResult::Ok {
+                    self.storm(number, step, *rivals, record.storm.as_ref());
+                }
+            }
             Op::ReadBacking(range) => {
                 self.seen(number, step, View::Backing, &below(self.world.runs(range)), &record.seen);
             }
@@ -200,6 +212,9 @@ impl<'a> Judge<'a> {
     /// An access got a signal that was not due.
     fn signal(&mut self, number: u32, step: &Step, signal: i32, page: Option<u32>) {
         let memory = self.scenario.memory;
+        if signal == SIGBUS && self.unprotected(number, step, page) {
+            return;
+        }
         if signal == SIGBUS && !self.needs_no_copy(number, step, page) {
             let why = match () {
                 () if memory.kind.is_hugetlb() => "no hugetlb page was free for the copy",
@@ -288,13 +303,27 @@ impl<'a> Judge<'a> {
     }
 }
 
+/// May the kernel refuse it, so that a refusal is nothing that keeps the set-up from being reached?
+fn may_be_refused(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Advise(Advice::Collapse | Advice::PageOut, _)
+            | Op::CollapseOf(..)
+            | Op::Treat(Treatment::Split | Treatment::Migrate, _)
+    )
+}
+
 /// Where it fails, may it have done some of what it should? Collapse and the like change no content.
 fn may_be_done_in_part(op: &Op) -> bool {
     match op {
-        Op::Advise(advice, _) => {
-            !matches!(advice, Advice::HugePage | Advice::NoHugePage | Advice::PageOut | Advice::Collapse)
-        }
+        Op::Advise(advice, _) => !matches!(
+            advice,
+            Advice::HugePage | Advice::NoHugePage | Advice::PageOut | Advice::Collapse | Advice::Mergeable
+        ),
+        Op::Treat(treatment, _) => !matches!(treatment, Treatment::Split | Treatment::Migrate),
         Op::Write(_)
+        | Op::Poke(_)
+        | Op::Storm(..)
         | Op::WriteBacking(_)
         | Op::WriteVia(..)
         | Op::Mprotect(..)
@@ -310,6 +339,10 @@ fn may_be_done_in_part(op: &Op) -> bool {
         | Op::Pin(..)
         | Op::ReadVia(_)
         | Op::Unpin(_)
+        | Op::CollapseOf(..)
+        | Op::Khugepaged(_)
+        | Op::Reclaim
+        | Op::Ksm
         | Op::Require(..) => false,
     }
 }

@@ -6,8 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::errno;
-use crate::step::{Actor, Advice, Op};
-use crate::trace::{Record, StepResult, Trace, actor_text};
+use crate::step::{Actor, Op};
+use crate::trace::{Observed, Record, StepResult, Trace, actor_text};
 
 /// One `collapse` step and what it did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,8 @@ pub enum How {
     Copied,
     /// A PMD mapped the range before.
     NothingToDo,
+    /// khugepaged came by and did nothing.
+    LeftAlone,
     /// The kernel refused.
     Refused {
         /// The name of the error number.
@@ -51,49 +53,93 @@ impl fmt::Display for How {
             How::InPlace => f.write_str("in place"),
             How::Copied => f.write_str("copied"),
             How::NothingToDo => f.write_str("nothing to do"),
+            How::LeftAlone => f.write_str("left alone"),
             How::Refused { errno } => write!(f, "refused ({errno})"),
             How::Unknown { why } => write!(f, "unknown ({why})"),
         }
     }
 }
 
+const NO_PMD: &str = "no PMD maps it afterwards";
+
 /// A page of an actor: its frame, and whether a PMD maps it.
 type Frame = (u64, bool);
 
-/// What every `collapse` step of the trace did, in their order. Page states are compared with the last ones known of
-/// that actor before the step.
-pub fn collapses(trace: &Trace) -> Vec<Collapse> {
-    // Most scenarios have none, and a page of a gigabyte has 262144 places to keep in mind.
-    if !trace.scenario.steps.iter().any(|step| matches!(step.op, Op::Advise(Advice::Collapse, _))) {
-        return vec![];
+/// The frames that the last look saw.
+#[derive(Default)]
+pub(crate) struct Frames(HashMap<(Actor, u32), Frame>);
+
+impl Frames {
+    /// The page's frame (0 where its number is hidden), and whether a PMD maps it.
+    pub(crate) fn of(&self, actor: Actor, page: u32) -> Option<Frame> {
+        self.0.get(&(actor, page)).copied()
     }
-    let mut known: HashMap<(Actor, u32), Frame> = HashMap::new();
-    let mut found = Vec::new();
-    for record in &trace.records {
-        let Some(step) = trace.scenario.step(record.step) else { continue };
-        if let Op::Advise(Advice::Collapse, range) = &step.op {
-            let pages: Vec<u32> =
-                range.runs(trace.scenario.memory.pages(trace.page_size)).iter().flat_map(|run| run.pages()).collect();
-            let before: HashMap<u32, Frame> =
-                pages.iter().filter_map(|page| Some((*page, *known.get(&(step.actor, *page))?))).collect();
-            let how = how(record, step.actor, &pages, &before);
-            found.push(Collapse { step: record.step, actor: step.actor, how });
-        }
-        for seen in &record.states {
+
+    /// Takes in what was seen after a step.
+    pub(crate) fn learn(&mut self, states: &[Observed]) {
+        for seen in states {
             for (index, page) in (0..).zip(seen.pages.pages()) {
                 match seen.state.present {
                     true => {
                         let frame = if seen.pfn == 0 { 0 } else { seen.pfn.saturating_add(index) };
-                        known.insert((seen.actor, page), (frame, seen.state.pmd));
+                        self.0.insert((seen.actor, page), (frame, seen.state.pmd));
                     }
                     false => {
-                        known.remove(&(seen.actor, page));
+                        self.0.remove(&(seen.actor, page));
                     }
                 }
             }
         }
     }
+}
+
+/// What every `collapse` step of the trace did, in their order. Page states are compared with the last ones known of
+/// that actor before the step.
+pub fn collapses(trace: &Trace) -> Vec<Collapse> {
+    // Most scenarios have none, and a page of a gigabyte has 262144 places to keep in mind.
+    if !trace.scenario.steps.iter().any(|step| step.op.collapses(step.actor).is_some()) {
+        return vec![];
+    }
+    let mut known = Frames::default();
+    let mut found = Vec::new();
+    for record in &trace.records {
+        let Some(step) = trace.scenario.step(record.step) else { continue };
+        if let Some((range, owner)) = step.op.collapses(step.actor) {
+            let pages: Vec<u32> =
+                range.runs(trace.scenario.memory.pages(trace.page_size)).iter().flat_map(|run| run.pages()).collect();
+            let before: HashMap<u32, Frame> =
+                pages.iter().filter_map(|page| Some((*page, known.of(owner, *page)?))).collect();
+            let how = match how(record, owner, &pages, &before) {
+                How::Unknown { why } if why == NO_PMD && matches!(step.op, Op::Khugepaged(_)) => {
+                    by_khugepaged(record, owner, &before)
+                }
+                how => how,
+            };
+            found.push(Collapse { step: record.step, actor: step.actor, how });
+        }
+        known.learn(&record.states);
+    }
     found
+}
+
+/// No PMD maps the range: a frame that changed was copied, to a folio that is smaller (from Linux 7.2 on).
+fn by_khugepaged(record: &Record, owner: Actor, before: &HashMap<u32, Frame>) -> How {
+    let mut both = record.states.iter().filter(|seen| seen.actor == owner && seen.state.present).flat_map(|seen| {
+        (0..).zip(seen.pages.pages()).filter_map(|(index, page)| {
+            let after = if seen.pfn == 0 { 0 } else { seen.pfn.saturating_add(index) };
+            Some((before.get(&page)?.0, after))
+        })
+    });
+    let mut known = false;
+    let changed = both.any(|(from, to)| {
+        known |= from != 0 && to != 0;
+        from != 0 && to != 0 && from != to
+    });
+    match (changed, known) {
+        (true, _) => How::Copied,
+        (false, true) => How::LeftAlone,
+        (false, false) => How::Unknown { why: "no frame numbers".to_owned() },
+    }
 }
 
 fn how(record: &Record, actor: Actor, pages: &[u32], before: &HashMap<u32, Frame>) -> How {
@@ -115,7 +161,7 @@ fn how(record: &Record, actor: Actor, pages: &[u32], before: &HashMap<u32, Frame
         })
         .collect();
     if pages.iter().any(|page| after.get(page).is_none_or(|(_, pmd)| !pmd)) {
-        return unknown("no PMD maps it afterwards");
+        return unknown(NO_PMD);
     }
     if pages.iter().all(|page| before.get(page).is_some_and(|(_, pmd)| *pmd)) {
         return How::NothingToDo;

@@ -5,7 +5,7 @@
 //! | isolation | What an actor writes after a fork is never seen by another actor, nor through another actor's pins or pipes. |
 //! | pin coherence | A pin and the page tables of its owner show the same memory, in both directions, until the owner unmaps or discards the range. After that the pin keeps its last content. (A short-term read-only pin of a page that is not anonymous need not follow.) |
 //! | integrity | No page loses its content, gets another page's content, or shows old content. |
-//! | markers | Protection bits, soft-dirty, MADV_DONTFORK and MADV_WIPEONFORK keep their meaning. |
+//! | markers | Protection bits, soft-dirty, userfaultfd write protection, guard pages, locked pages, MADV_DONTFORK and MADV_WIPEONFORK keep their meaning. |
 //! | exclusivity | A page marked exclusive is mapped by one process only, and so is a swap entry; a writable page is anonymous and exclusive; a pinned anonymous page is exclusive; no tail of what a PMD maps has a mark. |
 //! | nothing left behind | After the family is gone no page is lost and the kernel log has no new warning. |
 //!
@@ -18,6 +18,7 @@ use std::fmt;
 
 use crate::stamp::Writer;
 
+mod marks;
 mod pins;
 mod sets;
 mod validity;
@@ -65,7 +66,9 @@ impl Rule {
                 "a pin and the page tables of its owner show the same memory until the owner unmaps or discards it"
             }
             Rule::Integrity => "no page loses its content, gets another page's content, or shows old content",
-            Rule::Markers => "protection bits, soft-dirty, MADV_DONTFORK and MADV_WIPEONFORK keep their meaning",
+            Rule::Markers => {
+                "protection bits, soft-dirty, userfaultfd write protection, guard pages, locked pages, MADV_DONTFORK and MADV_WIPEONFORK keep their meaning"
+            }
             Rule::Exclusivity => {
                 "a page marked exclusive is mapped by one process only, and writable or pinned anonymous pages are exclusive"
             }

@@ -17,6 +17,8 @@ pub enum MemoryKind {
     HugeZero,
     /// A private mapping of a memfd.
     Memfd,
+    /// A private mapping of a memfd whose pages are THPs.
+    ShmemThp,
     /// A private mapping of a temporary file.
     Tmpfile,
     /// A private mapping of a memfd on hugetlbfs.
@@ -25,13 +27,14 @@ pub enum MemoryKind {
 
 impl MemoryKind {
     /// Every kind with its word in the language.
-    pub const WORDS: [(MemoryKind, &'static str); 8] = [
+    pub const WORDS: [(MemoryKind, &'static str); 9] = [
         (MemoryKind::Anon, "anon"),
         (MemoryKind::Thp, "thp"),
         (MemoryKind::Hugetlb, "hugetlb"),
         (MemoryKind::Zero, "zero"),
         (MemoryKind::HugeZero, "huge-zero"),
         (MemoryKind::Memfd, "memfd"),
+        (MemoryKind::ShmemThp, "shmem-thp"),
         (MemoryKind::Tmpfile, "tmpfile"),
         (MemoryKind::MemfdHugetlb, "memfd-hugetlb"),
     ];
@@ -49,7 +52,7 @@ impl MemoryKind {
 
     /// Is it a private mapping of a file?
     pub fn has_file(self) -> bool {
-        matches!(self, MemoryKind::Memfd | MemoryKind::Tmpfile | MemoryKind::MemfdHugetlb)
+        matches!(self, MemoryKind::Memfd | MemoryKind::ShmemThp | MemoryKind::Tmpfile | MemoryKind::MemfdHugetlb)
     }
 
     /// Is it mapped by hugetlb pages?

@@ -8,7 +8,7 @@ use crate::stamp;
 use crate::step::{Op, Pin, Step};
 
 /// A short program over one piece of private memory and a family of processes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Scenario {
     /// Remarks at the head of the text form, a line each.
     pub about: Vec<String>,

@@ -5,6 +5,7 @@
 //! | step | what the actor does |
 //! |---|---|
 //! | `write R` | stamps every byte of the pages R |
+//! | `poke R` | the same through /proc/self/mem, which asks for no permission to write (FOLL_FORCE) |
 //! | `read R` | reads every byte of R; the checker judges what was seen |
 //! | `touch R` | reads one byte of each page of R, only to populate it |
 //! | `read backing R`, `write backing R` | the same through the backing: the file, or another mapping of the zero page |
@@ -12,7 +13,16 @@
 //! | `fork B` | forks the actor B |
 //! | `exit` | exits and is reaped by its parent before the next step |
 //! | `mprotect R none\|ro\|rw` | mprotect(2) |
-//! | `dontfork R`, `dofork R`, `wipeonfork R`, `dontneed R`, `free R`, `hugepage R`, `nohugepage R`, `pageout R`, `collapse R` | madvise(2) with the advice of that name |
+//! | `dontfork R`, `dofork R`, `wipeonfork R`, `dontneed R`, `free R`, `hugepage R`, `nohugepage R`, `pageout R`, `collapse R`, `mergeable R` | madvise(2) with the advice of that name |
+//! | `guard R`, `unguard R` | MADV_GUARD_INSTALL, MADV_GUARD_REMOVE: no access, the content is gone |
+//! | `uffd-wp R`, `uffd-unwp R` | write protection by userfaultfd(2), for this actor only, and its end: a write gives SIGBUS |
+//! | `mlock R`, `munlock R` | mlock(2), munlock(2) |
+//! | `split R` | has the kernel split the folios, by debugfs |
+//! | `migrate R` | moves the pages to another node, move_pages(2); where there is one node only, compacts memory |
+//! | `reclaim` | has the kernel swap out what it can of the whole family, shared pages too: memory.reclaim of its cgroup |
+//! | `ksm` | waits until KSM has been through all mergeable memory |
+//! | `collapse R of B` | MADV_COLLAPSE of B's pages R, process_madvise(2) |
+//! | `khugepaged R` | wakes khugepaged until it has been everywhere twice, or R is mapped by PMDs |
 //! | `munmap R` | munmap(2) |
 //! | `mremap R` | moves the pages to another address, mremap(2) |
 //! | `clear-soft-dirty` | writes 4 to /proc/self/clear_refs |
@@ -23,11 +33,13 @@
 //! | `read via P` | reads every byte through the pin (a pipe is drained) |
 //! | `write via P R` | writes the pages R through a read/write pin |
 //! | `unpin P` | releases the pin |
+//! | `storm R RIVAL...` | writes to R from two threads at once, while the rivals do their own: `collapse`, `fork`, `gup`, `split`, `pageout`, `pin`, `mprotect` ([`crate::storm`]); then stamps R |
 //! | `require S R` | observes R; if it is not in state S, the set-up was not reached |
 
 use std::fmt;
 
 use crate::pages::Range;
+use crate::storm::Rivals;
 
 /// A process of the family. `A` is the first; `fork` steps make the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -177,11 +189,17 @@ pub enum Advice {
     PageOut,
     /// MADV_COLLAPSE (Linux 6.1)
     Collapse,
+    /// MADV_GUARD_INSTALL (Linux 6.13)
+    Guard,
+    /// MADV_GUARD_REMOVE (Linux 6.13)
+    Unguard,
+    /// MADV_MERGEABLE
+    Mergeable,
 }
 
 impl Advice {
     /// Every advice with its word.
-    pub const WORDS: [(Advice, &'static str); 9] = [
+    pub const WORDS: [(Advice, &'static str); 12] = [
         (Advice::DontFork, "dontfork"),
         (Advice::DoFork, "dofork"),
         (Advice::WipeOnFork, "wipeonfork"),
@@ -191,6 +209,38 @@ impl Advice {
         (Advice::NoHugePage, "nohugepage"),
         (Advice::PageOut, "pageout"),
         (Advice::Collapse, "collapse"),
+        (Advice::Guard, "guard"),
+        (Advice::Unguard, "unguard"),
+        (Advice::Mergeable, "mergeable"),
+    ];
+}
+
+/// What else is done to some pages of an actor, by other calls than madvise(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Treatment {
+    /// UFFDIO_WRITEPROTECT with UFFDIO_WRITEPROTECT_MODE_WP, under UFFD_FEATURE_SIGBUS (ioctl_userfaultfd(2)).
+    UffdWp,
+    /// UFFDIO_WRITEPROTECT without that mode.
+    UffdUnwp,
+    /// mlock(2)
+    Mlock,
+    /// munlock(2)
+    Munlock,
+    /// debugfs, split_huge_pages (Linux 5.13; Documentation/admin-guide/mm/transhuge.rst)
+    Split,
+    /// move_pages(2), or /proc/sys/vm/compact_memory
+    Migrate,
+}
+
+impl Treatment {
+    /// Every one with its word.
+    pub const WORDS: [(Treatment, &'static str); 6] = [
+        (Treatment::UffdWp, "uffd-wp"),
+        (Treatment::UffdUnwp, "uffd-unwp"),
+        (Treatment::Mlock, "mlock"),
+        (Treatment::Munlock, "munlock"),
+        (Treatment::Split, "split"),
+        (Treatment::Migrate, "migrate"),
     ];
 }
 
@@ -208,16 +258,31 @@ pub enum State {
     /// Every page is present and part of a folio of the memory's size, in order. Without root the
     /// frame numbers are hidden and only the presence can be observed.
     Folio,
+    /// Every page is present and mapped more than once.
+    Shared,
+    /// Every page is present and marked exclusive (PG_anon_exclusive). Where the mark cannot be seen: mapped once.
+    Exclusive,
+    /// Every page is one of KSM's.
+    Ksm,
+    /// Every page is the zero page, small or huge.
+    ZeroPage,
+    /// Every page is pinned.
+    Pinned,
 }
 
 impl State {
     /// Every state with its word.
-    pub const WORDS: [(State, &'static str); 5] = [
+    pub const WORDS: [(State, &'static str); 10] = [
         (State::Populated, "populated"),
         (State::Swapped, "swapped"),
         (State::PmdMapped, "pmd-mapped"),
         (State::PteMapped, "pte-mapped"),
         (State::Folio, "folio"),
+        (State::Shared, "shared"),
+        (State::Exclusive, "exclusive"),
+        (State::Ksm, "ksm"),
+        (State::ZeroPage, "zero-page"),
+        (State::Pinned, "pinned"),
     ];
 }
 
@@ -245,6 +310,8 @@ pub fn word<T: PartialEq + Copy>(words: &[(T, &'static str)], value: T) -> &'sta
 pub enum Op {
     /// `write R`
     Write(Range),
+    /// `poke R`
+    Poke(Range),
     /// `read R`
     Read(Range),
     /// `touch R`
@@ -263,6 +330,16 @@ pub enum Op {
     Mprotect(Range, Prot),
     /// `dontfork R` and the other advice words
     Advise(Advice, Range),
+    /// `collapse R of B`
+    CollapseOf(Range, Actor),
+    /// `khugepaged R`
+    Khugepaged(Range),
+    /// `uffd-wp R` and the other words of [`Treatment`]
+    Treat(Treatment, Range),
+    /// `reclaim`
+    Reclaim,
+    /// `ksm`
+    Ksm,
     /// `munmap R`
     Munmap(Range),
     /// `mremap R`
@@ -279,6 +356,8 @@ pub enum Op {
     Unpin(Pin),
     /// `require S R`
     Require(State, Range),
+    /// `storm R RIVAL...`
+    Storm(Range, Rivals),
 }
 
 impl Op {
@@ -286,6 +365,7 @@ impl Op {
     pub fn range(&self) -> Option<&Range> {
         match self {
             Op::Write(range)
+            | Op::Poke(range)
             | Op::Read(range)
             | Op::Touch(range)
             | Op::ReadBacking(range)
@@ -293,12 +373,52 @@ impl Op {
             | Op::Probe(_, range)
             | Op::Mprotect(range, _)
             | Op::Advise(_, range)
+            | Op::CollapseOf(range, _)
+            | Op::Khugepaged(range)
+            | Op::Treat(_, range)
             | Op::Munmap(range)
             | Op::Mremap(range)
             | Op::Pin(_, _, range)
             | Op::WriteVia(_, range)
-            | Op::Require(_, range) => Some(range),
-            Op::Fork(_) | Op::Exit | Op::ClearSoftDirty | Op::ReadVia(_) | Op::Unpin(_) => None,
+            | Op::Require(_, range)
+            | Op::Storm(range, _) => Some(range),
+            Op::Fork(_) | Op::Exit | Op::ClearSoftDirty | Op::Reclaim | Op::Ksm | Op::ReadVia(_) | Op::Unpin(_) => None,
+        }
+    }
+}
+
+impl Op {
+    /// The pages that it collapses, and whose they are, where that is what it is about.
+    pub fn collapses(&self, actor: Actor) -> Option<(&Range, Actor)> {
+        match self {
+            Op::Advise(Advice::Collapse, range) | Op::Khugepaged(range) => Some((range, actor)),
+            Op::CollapseOf(range, owner) => Some((range, *owner)),
+            _ => None,
+        }
+    }
+
+    /// The pages it names, to be changed.
+    pub fn range_mut(&mut self) -> Option<&mut Range> {
+        match self {
+            Op::Write(range)
+            | Op::Poke(range)
+            | Op::Read(range)
+            | Op::Touch(range)
+            | Op::ReadBacking(range)
+            | Op::WriteBacking(range)
+            | Op::Probe(_, range)
+            | Op::Mprotect(range, _)
+            | Op::Advise(_, range)
+            | Op::CollapseOf(range, _)
+            | Op::Khugepaged(range)
+            | Op::Treat(_, range)
+            | Op::Munmap(range)
+            | Op::Mremap(range)
+            | Op::Pin(_, _, range)
+            | Op::WriteVia(_, range)
+            | Op::Require(_, range)
+            | Op::Storm(range, _) => Some(range),
+            Op::Fork(_) | Op::Exit | Op::ClearSoftDirty | Op::Reclaim | Op::Ksm | Op::ReadVia(_) | Op::Unpin(_) => None,
         }
     }
 }
@@ -307,6 +427,7 @@ impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Op::Write(range) => write!(f, "write {range}"),
+            Op::Poke(range) => write!(f, "poke {range}"),
             Op::Read(range) => write!(f, "read {range}"),
             Op::Touch(range) => write!(f, "touch {range}"),
             Op::ReadBacking(range) => write!(f, "read backing {range}"),
@@ -316,6 +437,11 @@ impl fmt::Display for Op {
             Op::Exit => f.write_str("exit"),
             Op::Mprotect(range, prot) => write!(f, "mprotect {range} {}", word(&Prot::WORDS, *prot)),
             Op::Advise(advice, range) => write!(f, "{} {range}", word(&Advice::WORDS, *advice)),
+            Op::CollapseOf(range, owner) => write!(f, "collapse {range} of {owner}"),
+            Op::Khugepaged(range) => write!(f, "khugepaged {range}"),
+            Op::Treat(treatment, range) => write!(f, "{} {range}", word(&Treatment::WORDS, *treatment)),
+            Op::Reclaim => f.write_str("reclaim"),
+            Op::Ksm => f.write_str("ksm"),
             Op::Munmap(range) => write!(f, "munmap {range}"),
             Op::Mremap(range) => write!(f, "mremap {range}"),
             Op::ClearSoftDirty => f.write_str("clear-soft-dirty"),
@@ -324,6 +450,7 @@ impl fmt::Display for Op {
             Op::WriteVia(pin, range) => write!(f, "write via {pin} {range}"),
             Op::Unpin(pin) => write!(f, "unpin {pin}"),
             Op::Require(state, range) => write!(f, "require {} {range}", word(&State::WORDS, *state)),
+            Op::Storm(range, rivals) => write!(f, "storm {range} {rivals}"),
         }
     }
 }

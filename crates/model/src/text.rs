@@ -18,7 +18,8 @@ use std::fmt;
 use crate::memory::{Memory, MemoryKind, Size};
 use crate::pages::{Range, Run};
 use crate::scenario::{Invalid, Scenario};
-use crate::step::{Access, Actor, Advice, Op, Pin, PinKind, Prot, State, Step};
+use crate::step::{Access, Actor, Advice, Op, Pin, PinKind, Prot, State, Step, Treatment};
+use crate::storm::{Rival, Rivals};
 
 /// The first line of every scenario file.
 pub const HEADER: &str = "cowcheck scenario 1";
@@ -29,8 +30,8 @@ const VERSION: &str = "1";
 /// The longest text that is read, in bytes. The catalogue's longest scenario has 2 KiB.
 const MAX_TEXT: usize = 1 << 20;
 
-/// The most words of a line that are looked at. The longest step has 7; the one after is the error.
-const MAX_WORDS: usize = 8;
+/// The most words of a line that are looked at. The longest step has 11; the one after is the error.
+const MAX_WORDS: usize = 12;
 
 /// What is wrong with a text, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +49,14 @@ pub struct SyntaxError {
 }
 
 impl SyntaxError {
+    /// At a byte of the text; past its end is its end.
+    pub fn at(text: &str, byte: usize, found: impl Into<String>, expected: impl Into<String>) -> Self {
+        let before = text.get(..byte.min(text.len())).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+        SyntaxError { file: None, line, column, found: found.into(), expected: expected.into() }
+    }
+
     /// The same with the name of the file.
     pub fn in_file(mut self, file: impl Into<String>) -> Self {
         self.file = Some(file.into());
@@ -142,7 +151,7 @@ impl<'a> Line<'a> {
             Some(near) => format!("`{near}`, or another of {}", choice(all())),
             None => choice(all()),
         };
-        self.read(&expected, |text| table.iter().find(|(_, word)| *word == text).map(|(value, _)| *value))
+        self.read(&expected, |text| known(table, text))
     }
 
     /// Takes the next word if it is `text`.
@@ -205,6 +214,20 @@ impl<'a> Line<'a> {
         Ok(Memory { kind, size, count })
     }
 
+    /// One or more, each once.
+    fn rivals(&mut self) -> Result<Rivals, SyntaxError> {
+        let mut rivals = Rivals::default();
+        loop {
+            let word = self.peek();
+            let rival = self.one_of(&Rival::WORDS)?;
+            rivals =
+                rivals.with(rival).ok_or_else(|| self.error(word, "another of them: this one is there already"))?;
+            if self.peek().is_none() {
+                return Ok(rivals);
+            }
+        }
+    }
+
     fn op(&mut self) -> Result<Op, SyntaxError> {
         let word = self.peek();
         let text = word.map_or("", |word| word.text);
@@ -213,6 +236,7 @@ impl<'a> Line<'a> {
             "write" if self.skip("backing") => Op::WriteBacking(self.range()?),
             "write" if self.skip("via") => Op::WriteVia(self.pin()?, self.range()?),
             "write" => Op::Write(self.range()?),
+            "poke" => Op::Poke(self.range()?),
             "read" if self.skip("backing") => Op::ReadBacking(self.range()?),
             "read" if self.skip("via") => Op::ReadVia(self.pin()?),
             "read" => Op::Read(self.range()?),
@@ -224,9 +248,19 @@ impl<'a> Line<'a> {
                 let range = self.range()?;
                 Op::Mprotect(range, self.one_of(&Prot::WORDS)?)
             }
+            "collapse" => {
+                let range = self.range()?;
+                match self.skip("of") {
+                    true => Op::CollapseOf(range, self.actor()?),
+                    false => Op::Advise(Advice::Collapse, range),
+                }
+            }
+            "khugepaged" => Op::Khugepaged(self.range()?),
             "munmap" => Op::Munmap(self.range()?),
             "mremap" => Op::Mremap(self.range()?),
             "clear-soft-dirty" => Op::ClearSoftDirty,
+            "reclaim" => Op::Reclaim,
+            "ksm" => Op::Ksm,
             "pin" => {
                 let first = self.one_of(&[(Some(true), "rw"), (Some(false), "ro"), (None, "short")])?;
                 let write = match first {
@@ -242,19 +276,31 @@ impl<'a> Line<'a> {
                 let state = self.one_of(&State::WORDS)?;
                 Op::Require(state, self.range()?)
             }
-            _ => match Advice::WORDS.iter().find(|(_, advice)| *advice == text) {
-                Some((advice, _)) => Op::Advise(*advice, self.range()?),
-                None => return Err(self.error(word, expected_ops(text))),
+            "storm" => {
+                let range = self.range()?;
+                Op::Storm(range, self.rivals()?)
+            }
+            _ => match (known(&Advice::WORDS, text), known(&Treatment::WORDS, text)) {
+                (Some(advice), _) => Op::Advise(advice, self.range()?),
+                (None, Some(treatment)) => Op::Treat(treatment, self.range()?),
+                (None, None) => return Err(self.error(word, expected_ops(text))),
             },
         };
         Ok(op)
     }
 }
 
+/// What a word of a table means.
+fn known<T: Copy>(table: &[(T, &str)], text: &str) -> Option<T> {
+    table.iter().find(|(_, word)| *word == text).map(|(value, _)| *value)
+}
+
 /// What a step can begin with, the nearest first.
 fn expected_ops(found: &str) -> String {
-    const OPS: [&str; 15] = [
+    const OPS: [&str; 20] = [
+        "reclaim",
         "write",
+        "poke",
         "read",
         "touch",
         "probe",
@@ -264,13 +310,17 @@ fn expected_ops(found: &str) -> String {
         "munmap",
         "mremap",
         "clear-soft-dirty",
+        "ksm",
         "pin",
         "splice",
         "unpin",
         "require",
         "read via",
+        "storm",
+        "khugepaged",
     ];
-    let all = OPS.iter().copied().chain(Advice::WORDS.iter().map(|(_, word)| *word));
+    let advice = Advice::WORDS.iter().map(|(_, word)| *word);
+    let all = OPS.iter().copied().chain(advice).chain(Treatment::WORDS.iter().map(|(_, word)| *word));
     match nearest(found, all.clone()) {
         Some(near) => format!("`{near}` or another step: {}", choice(all)),
         None => choice(all),

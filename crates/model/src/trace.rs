@@ -12,6 +12,7 @@ use crate::pages::Run;
 use crate::scenario::Scenario;
 use crate::stamp::Holds;
 use crate::step::Actor;
+use crate::storm::Storm;
 
 /// The version of the trace format that this program writes, and the newest that it reads.
 pub const VERSION: u32 = 1;
@@ -70,6 +71,9 @@ pub struct Record {
     /// There was no room for the states.
     #[serde(default, skip_serializing_if = "is_false")]
     pub states_left_out: bool,
+    /// What a `storm` step did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storm: Option<Storm>,
 }
 
 fn one() -> u32 {
@@ -83,7 +87,15 @@ fn is_one(number: &u32) -> bool {
 impl Record {
     /// A step that was done and saw nothing.
     pub fn ok(step: u32) -> Record {
-        Record { step, result: StepResult::Ok, tries: 1, seen: vec![], states: vec![], states_left_out: false }
+        Record {
+            step,
+            result: StepResult::Ok,
+            tries: 1,
+            seen: vec![],
+            states: vec![],
+            states_left_out: false,
+            storm: None,
+        }
     }
 }
 
@@ -106,6 +118,8 @@ pub enum StepResult {
     },
     /// A `require` step found this instead.
     Unmet(String),
+    /// A `require` step could not look, for this reason: the state is neither seen nor seen to be missing.
+    Unobserved(String),
     /// It could not be tried, for this reason.
     Skipped(String),
 }
@@ -121,6 +135,7 @@ impl fmt::Display for StepResult {
             }
             StepResult::Signal { signal, page: None } => f.write_str(&errno::signal_name(*signal)),
             StepResult::Unmet(found) => write!(f, "not so: {found}"),
+            StepResult::Unobserved(why) => write!(f, "not observed: {why}"),
             StepResult::Skipped(why) => write!(f, "not tried: {why}"),
         }
     }
@@ -469,6 +484,10 @@ impl Trace {
                 return Err(format!("step {step}: expected one record a step, in order, of steps 1 to {steps}"));
             }
             before = step;
+            let sightings = record.storm.iter().flat_map(|storm| &storm.sightings);
+            if let Some(sighting) = sightings.into_iter().find(|sighting| sighting.page >= pages) {
+                return Err(format!("step {step}, page {}: expected pages below {pages}", sighting.page));
+            }
             let runs = record.seen.iter().map(|seen| seen.pages).chain(record.states.iter().map(|state| state.pages));
             for run in runs {
                 if run.end() > pages {

@@ -102,6 +102,11 @@ impl Kind {
         }
     }
 
+    /// Did the check end as it must not? Skipped and inconclusive ones tested nothing, and what is known is no news.
+    pub fn is_bad(self) -> bool {
+        matches!(self, Kind::Fail | Kind::Timeout | Kind::Crash)
+    }
+
     /// By its word.
     pub fn from_word(word: &str) -> Option<Kind> {
         Self::ALL.into_iter().find(|kind| kind.word() == word)

@@ -10,6 +10,9 @@ use crate::{probe, vector};
 
 /// Linux 6.1; not in every libc's headers.
 const MADV_COLLAPSE: libc::c_int = 25;
+/// Linux 6.13.
+const MADV_GUARD_INSTALL: libc::c_int = crate::advice::GUARD;
+const MADV_GUARD_REMOVE: libc::c_int = 103;
 
 /// A reservation of address space, inaccessible until something is mapped into it.
 ///
@@ -79,6 +82,11 @@ impl Area {
         self.base + offset
     }
 
+    /// The address of a part, which must lie in the area.
+    pub(crate) fn address_of(&self, offset: usize, len: usize) -> io::Result<usize> {
+        self.part(offset, len).map(|at| at as usize)
+    }
+
     /// The offset of an address, if it lies in the area.
     pub fn offset(&self, address: usize) -> Option<usize> {
         address.checked_sub(self.base).filter(|offset| *offset < self.len)
@@ -130,10 +138,27 @@ impl Area {
             Advice::NoHugePage => libc::MADV_NOHUGEPAGE,
             Advice::PageOut => libc::MADV_PAGEOUT,
             Advice::Collapse => MADV_COLLAPSE,
+            Advice::Guard => MADV_GUARD_INSTALL,
+            Advice::Unguard => MADV_GUARD_REMOVE,
+            Advice::Mergeable => libc::MADV_MERGEABLE,
         };
         let at = self.part(offset, len)?;
         // SAFETY: the range lies in the area, whose content no Rust value depends on.
         crate::check(unsafe { libc::madvise(at, len, number) }).map(drop)
+    }
+
+    /// mlock(2)
+    pub fn lock(&self, offset: usize, len: usize) -> io::Result<()> {
+        let at = self.part(offset, len)?;
+        // SAFETY: the range lies in the area; no content changes.
+        crate::check(unsafe { libc::mlock(at, len) }).map(drop)
+    }
+
+    /// munlock(2)
+    pub fn unlock(&self, offset: usize, len: usize) -> io::Result<()> {
+        let at = self.part(offset, len)?;
+        // SAFETY: as for `lock`.
+        crate::check(unsafe { libc::munlock(at, len) }).map(drop)
     }
 
     /// munmap(2), after which the range is reserved again: nothing else can get in there.
@@ -220,6 +245,49 @@ impl Area {
                 std::arch::x86_64::_mm_sfence();
             }
         })
+    }
+
+    /// A word that other threads may be writing to meanwhile.
+    pub fn get(&self, offset: usize) -> Result<u64, Fault> {
+        let at = self.part(offset, 8).map_err(|_| Fault(libc::SIGSEGV))? as usize;
+        probe::get(at).map_err(Fault)
+    }
+
+    /// Stores a word that other threads may be reading meanwhile.
+    pub fn put(&self, offset: usize, word: u64) -> Result<(), Fault> {
+        let at = self.part(offset, 8).map_err(|_| Fault(libc::SIGSEGV))? as usize;
+        probe::put(at, word).map_err(Fault)
+    }
+
+    /// Gives a part a mapping of its own for a moment, by a flag that concerns core dumps only (MADV_DONTDUMP,
+    /// MADV_DODUMP). Where a PMD reaches over the part's ends, PTEs take its place. No access is affected.
+    pub fn set_apart(&self, offset: usize, len: usize) -> io::Result<()> {
+        let at = self.part(offset, len)?;
+        for advice in [libc::MADV_DONTDUMP, libc::MADV_DODUMP] {
+            // SAFETY: the range lies in the area, and no content changes.
+            crate::check(unsafe { libc::madvise(at, len, advice) })?;
+        }
+        Ok(())
+    }
+
+    /// Reads parts, given as offsets and lengths in bytes, by process_vm_readv(2): not by the page tables of this
+    /// processor, but as another process would, by GUP. All of `bytes` or an error.
+    pub fn read_remote(&self, parts: &[(usize, usize)], bytes: &mut [u8]) -> io::Result<()> {
+        let vectors = |(offset, len): &(usize, usize)| -> io::Result<libc::iovec> {
+            Ok(libc::iovec { iov_base: self.part(*offset, *len)?, iov_len: *len })
+        };
+        let remote: Vec<libc::iovec> = parts.iter().map(vectors).collect::<io::Result<_>>()?;
+        let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+        // SAFETY: writes to `bytes` only, as far as it is long; what is read may be written to meanwhile, which is the
+        // kernel's business and not Rust's.
+        let read = unsafe {
+            libc::process_vm_readv(libc::getpid(), &local, 1, remote.as_ptr(), remote.len() as libc::c_ulong, 0)
+        };
+        match read {
+            -1 => Err(io::Error::last_os_error()),
+            read if read as usize == bytes.len() => Ok(()),
+            _ => Err(io::Error::from_raw_os_error(libc::EFAULT)),
+        }
     }
 
     /// Loads one word.

@@ -9,13 +9,16 @@
 pub mod advice;
 pub mod area;
 pub mod board;
+pub mod force;
 pub mod gup;
 pub mod helper;
+pub mod migrate;
 pub mod probe;
 pub mod process;
 pub mod scan;
 pub mod splice;
 pub mod swap;
+pub mod uffd;
 pub mod uring;
 mod vector;
 

@@ -30,6 +30,17 @@ std::arch::global_asm!(
     "    mov qword ptr [rdi], 0",
     "    xor eax, eax",
     "    ret",
+    ".globl cowcheck_probe_get",
+    "cowcheck_probe_get:",
+    "    mov rax, qword ptr [rdi]",
+    "    mov qword ptr [rsi], rax",
+    "    xor eax, eax",
+    "    ret",
+    ".globl cowcheck_probe_put",
+    "cowcheck_probe_put:",
+    "    mov qword ptr [rdi], rsi",
+    "    xor eax, eax",
+    "    ret",
     ".globl cowcheck_probe_faulted",
     "cowcheck_probe_faulted:",
     "    mov eax, 1",
@@ -57,6 +68,17 @@ std::arch::global_asm!(
     "    str xzr, [x0]",
     "    mov x0, #0",
     "    ret",
+    ".globl cowcheck_probe_get",
+    "cowcheck_probe_get:",
+    "    ldr x2, [x0]",
+    "    str x2, [x1]",
+    "    mov x0, #0",
+    "    ret",
+    ".globl cowcheck_probe_put",
+    "cowcheck_probe_put:",
+    "    str x1, [x0]",
+    "    mov x0, #0",
+    "    ret",
     ".globl cowcheck_probe_faulted",
     "cowcheck_probe_faulted:",
     "    mov x0, #1",
@@ -67,6 +89,8 @@ unsafe extern "C" {
     fn cowcheck_probe_load(address: usize) -> c_int;
     fn cowcheck_probe_store(address: usize) -> c_int;
     fn cowcheck_probe_clear(address: usize) -> c_int;
+    fn cowcheck_probe_get(address: usize, word: *mut u64) -> c_int;
+    fn cowcheck_probe_put(address: usize, word: u64) -> c_int;
     fn cowcheck_probe_faulted();
 }
 
@@ -90,6 +114,21 @@ pub(crate) fn store(address: usize) -> Result<(), c_int> {
 pub(crate) fn clear(address: usize) -> Result<(), c_int> {
     // SAFETY: writes 8 bytes that the caller overwrites next; a fault is caught by the handler.
     outcome(unsafe { cowcheck_probe_clear(address) })
+}
+
+/// Loads a word that another thread may be writing to.
+pub(crate) fn get(address: usize) -> Result<u64, c_int> {
+    let mut word = 0;
+    // SAFETY: reads 8 aligned bytes in one instruction and writes them to `word`; a fault of the read is caught by the
+    // handler.
+    outcome(unsafe { cowcheck_probe_get(address, &mut word) })?;
+    Ok(word)
+}
+
+/// Stores a word that other threads may be reading.
+pub(crate) fn put(address: usize, word: u64) -> Result<(), c_int> {
+    // SAFETY: writes 8 aligned bytes in one instruction; a fault is caught by the handler.
+    outcome(unsafe { cowcheck_probe_put(address, word) })
 }
 
 fn outcome(faulted: c_int) -> Result<(), c_int> {
@@ -122,6 +161,8 @@ extern "C" fn handler(signal: c_int, _info: *mut libc::siginfo_t, context: *mut 
         cowcheck_probe_load as *const () as usize,
         cowcheck_probe_store as *const () as usize,
         cowcheck_probe_clear as *const () as usize,
+        cowcheck_probe_get as *const () as usize,
+        cowcheck_probe_put as *const () as usize,
     ];
     if probes.contains(&at) {
         SIGNAL.set(signal);

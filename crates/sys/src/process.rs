@@ -27,6 +27,18 @@ pub fn fork() -> io::Result<Fork> {
     }
 }
 
+/// fork(2) of one thread of several. The child does `work` and exits with the code that it gives, without destructors.
+///
+/// `work` has what memory the other threads left, in the middle of whatever they did: it must wait for nothing that one
+/// of them holds. (Memory can be had: the C library holds its allocator over a fork.)
+pub fn fork_aside(work: impl FnOnce() -> i32) -> io::Result<i32> {
+    // SAFETY: the child runs `work` on its one thread and nothing else of this program.
+    match crate::check(unsafe { libc::fork() })? {
+        0 => exit_now(work()),
+        pid => Ok(pid),
+    }
+}
+
 /// Is there one thread? One that was joined is still told of for a moment. Workers of io_uring run in the kernel only
 /// and hold no lock of ours.
 fn one_thread() -> bool {

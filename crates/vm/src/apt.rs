@@ -29,9 +29,16 @@ const SUITES: [&str; 11] = [
 ];
 const SECURITY_SUITES: [&str; 4] = ["bullseye-security", "bookworm-security", "trixie-security", "forky-security"];
 
-/// A kernel comes in packages with these names, and what its modules are built with.
-const KINDS: [&str; 6] =
-    ["linux-image-", "linux-binary-", "linux-modules-", "linux-base-", "linux-headers-", "linux-kbuild-"];
+/// A kernel comes in packages with these names, and what it and its modules are built with.
+const KINDS: [&str; 7] = [
+    "linux-image-",
+    "linux-binary-",
+    "linux-modules-",
+    "linux-base-",
+    "linux-headers-",
+    "linux-kbuild-",
+    "linux-source-",
+];
 
 /// What kbuild's own programs want to run, where this machine's libraries are older than the kernel.
 pub(crate) const LIBRARIES: [&str; 4] = ["libc6", "libelf1t64", "zlib1g", "libzstd1"];
@@ -316,8 +323,12 @@ fn parse_mirror(text: &str) -> Option<Mirror> {
     Some(Mirror { archive: labelled("Debian")?, security: labelled("Debian-Security") })
 }
 
-/// A package for x86-64, or one of headers that all flavours have in common.
+/// A package for x86-64, one of headers that all flavours have in common, or one of a series' sources.
 fn is_wanted(name: &str) -> bool {
+    let is_series = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if let Some(series) = name.strip_prefix("linux-source-") {
+        return is_series(series);
+    }
     let is_common =
         || name.starts_with("linux-headers-") && (name.ends_with("-common") || name.ends_with("-common-rt"));
     name.ends_with("-amd64") || name.ends_with("-amd64-unsigned") || name.starts_with("linux-kbuild-") || is_common()
@@ -401,6 +412,19 @@ mod tests {
         assert_eq!(packages[0].depends, depends.map(|(name, version)| (name.to_owned(), version.to_owned())));
         assert_eq!(packages[0].size, 1928);
         assert_eq!(parse_list(&write_list(&packages)), packages);
+    }
+
+    #[test]
+    fn packages_for_other_machines_are_left_out() {
+        for (name, is_it) in [
+            ("linux-image-7.3-amd64", true),
+            ("linux-image-7.3-arm64", false),
+            ("linux-headers-7.3-common", true),
+            ("linux-source-7.3", true),
+            ("linux-source-7.3-rt", false),
+        ] {
+            assert_eq!(is_wanted(name), is_it, "{name}");
+        }
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl Cache {
     }
 
     /// The folder `name` in the cache, there from now on.
-    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf, Error> {
+    pub fn folder(&self, name: &str) -> Result<PathBuf, Error> {
         let path = self.root.join(name);
         fs::create_dir_all(&path).map_err(Error::io(&path))?;
         if self.is_exposed {
@@ -62,7 +62,7 @@ impl Cache {
     }
 
     /// Nobody else has the lock `name` while the result lives.
-    pub(crate) fn lock(&self, name: &str) -> Result<Lock, Error> {
+    pub fn lock(&self, name: &str) -> Result<Lock, Error> {
         let path = self.folder("locks")?.join(name);
         let file = File::create(&path).map_err(Error::io(&path))?;
         loop {
@@ -105,7 +105,7 @@ impl Cache {
 
 /// Held until it is dropped; the system lets go of it, too, when the process dies.
 #[derive(Debug)]
-pub(crate) struct Lock(#[expect(dead_code, reason = "closing the file is what unlocks")] File);
+pub struct Lock(#[expect(dead_code, reason = "closing the file is what unlocks")] File);
 
 /// On disk first, then under its name: a name without its content must not outlive a power cut.
 fn settle(part: &Path, path: &Path) -> Result<(), Error> {

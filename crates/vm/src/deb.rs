@@ -9,11 +9,12 @@ use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use crate::Error;
+use crate::cache::remove;
 use crate::unpack::Packing;
 
 /// Above what any package of one kernel has: Debian's largest unpacks to 600 MB.
 const MOST: u64 = 8 << 30;
-const MOST_FILES: usize = 100_000;
+const MOST_FILES: usize = 200_000;
 const LONGEST_CONTROL: u64 = 1 << 20;
 
 /// What a package says of itself.
@@ -60,6 +61,35 @@ pub(crate) fn unpack_headers(debs: &[PathBuf], into: &Path) -> Result<(), Error>
     for deb in debs {
         links.extend(unpack_some(deb, into, &place_of_headers)?);
     }
+    make_links(links, into)
+}
+
+/// Unpacks the sources of a kernel below `into`, which is a folder and becomes the top of their tree: what an x86
+/// machine without devices is built of. Of the rest there is what make and kconfig go through.
+pub(crate) fn unpack_sources(deb: &Path, into: &Path) -> Result<(), Error> {
+    let mut outer = archive(deb, "data.tar")?;
+    for entry in outer.entries().map_err(broken(deb))? {
+        let entry = entry.map_err(broken(deb))?;
+        let name = relative(deb, &entry.path().map_err(broken(deb))?)?;
+        let is_sources = name.parent() == Some(Path::new("usr/src")) && file_name(&name).ends_with(".tar.xz");
+        if !is_sources {
+            continue;
+        }
+        // The reader of what is compressed owns what it reads.
+        let copy = into.with_extension("tar.xz");
+        remove(&copy)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).open(&copy).map_err(Error::io(&copy))?;
+        io::copy(&mut entry.take(MOST), &mut file).map_err(|error| cannot_copy(deb, &copy, error))?;
+        let source = io::BufReader::new(File::open(&copy).map_err(Error::io(&copy))?);
+        let inner = Packing::Xz.reader(source).map(tar::Archive::new).map_err(|why| Error::broken(deb, why))?;
+        let links = unpack_archive(deb, inner, into, &place_of_sources)?;
+        make_links(links, into)?;
+        return remove(&copy);
+    }
+    Err(Error::broken(deb, "a package of sources has a usr/src/*.tar.xz, and this has none"))
+}
+
+fn make_links(links: Vec<(PathBuf, PathBuf)>, into: &Path) -> Result<(), Error> {
     for (at, target) in links {
         let at = into.join(at);
         let parent = at.parent().unwrap_or(into);
@@ -69,14 +99,22 @@ pub(crate) fn unpack_headers(debs: &[PathBuf], into: &Path) -> Result<(), Error>
     Ok(())
 }
 
-/// Unpacks the files to which `place` gives a place, and tells the links: place and target. Those that lead out of
-/// the folder are left out.
 fn unpack_some(
     path: &Path,
     into: &Path,
     place: &dyn Fn(&Path) -> Option<PathBuf>,
 ) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
-    let mut archive = archive(path, "data.tar")?;
+    unpack_archive(path, archive(path, "data.tar")?, into, place)
+}
+
+/// Unpacks the files to which `place` gives a place, and tells the links: place and target. Those that lead out of
+/// the folder are left out.
+fn unpack_archive(
+    path: &Path,
+    mut archive: tar::Archive<Box<dyn Read>>,
+    into: &Path,
+    place: &dyn Fn(&Path) -> Option<PathBuf>,
+) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
     let mut left = MOST;
     let mut count = 0;
     let mut links = Vec::new();
@@ -144,6 +182,43 @@ fn place_of_headers(path: &Path) -> Option<PathBuf> {
     let is_library = name.components().count() == 1 && file_name(name).contains(".so");
     is_library.then(|| Path::new(LIBRARIES).join(name))
 }
+
+/// The first folder is the package's.
+fn place_of_sources(path: &Path) -> Option<PathBuf> {
+    let place: PathBuf = path.components().skip(1).collect();
+    let is_machinery = ["Kconfig", "Makefile", "Kbuild"].iter().any(|start| file_name(&place).starts_with(start));
+    let mut parts = place.components().map(|part| part.as_os_str().to_str().unwrap_or_default());
+    let is_needed = match (parts.next()?, parts.next()) {
+        ("arch", Some(arch)) => arch == "x86",
+        // What all drivers of a kind share is at its top.
+        ("drivers", Some(kind)) => DRIVERS.contains(&kind) || parts.nth(1).is_none(),
+        ("Documentation" | "rust" | "samples" | "sound", _) => false,
+        _ => true,
+    };
+    (is_needed || is_machinery).then_some(place)
+}
+
+/// Folders of drivers that the kernel of a virtual machine has something of. Without the others the sources are a
+/// fifth as large.
+const DRIVERS: [&str; 17] = [
+    "acpi",
+    "base",
+    "block",
+    "char",
+    "clocksource",
+    "cpufreq",
+    "cpuidle",
+    "idle",
+    "irqchip",
+    "misc",
+    "of",
+    "pci",
+    "platform",
+    "pnp",
+    "tty",
+    "video",
+    "virtio",
+];
 
 /// Where [`unpack_headers`] puts libraries, below its folder.
 pub(crate) const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
@@ -377,6 +452,30 @@ mod tests {
         };
         assert_eq!(mode("usr/lib/linux-kbuild-6/scripts/mod/modpost"), 0o100);
         assert_eq!(mode("usr/src/linux-headers-6-common/arch/Kconfig"), 0);
+    }
+
+    #[test]
+    fn sources_are_what_a_machine_without_devices_is_built_of() {
+        for (path, place) in [
+            ("linux-source-7/Makefile", Some("Makefile")),
+            ("linux-source-7/arch/x86/mm/fault.c", Some("arch/x86/mm/fault.c")),
+            ("linux-source-7/arch/Kconfig", Some("arch/Kconfig")),
+            ("linux-source-7/arch/arm64/mm/fault.c", None),
+            ("linux-source-7/arch/arm64/Kconfig.debug", Some("arch/arm64/Kconfig.debug")),
+            ("linux-source-7/drivers/gpu/drm/drm_gem.c", None),
+            ("linux-source-7/drivers/gpu/drm/Makefile", Some("drivers/gpu/drm/Makefile")),
+            ("linux-source-7/drivers/net/loopback.c", Some("drivers/net/loopback.c")),
+            ("linux-source-7/drivers/net/ethernet/a.c", None),
+            ("linux-source-7/drivers/tty/tty_io.c", Some("drivers/tty/tty_io.c")),
+            ("linux-source-7/tools/testing/selftests/mm/cow.c", Some("tools/testing/selftests/mm/cow.c")),
+            ("linux-source-7/Documentation/mm/page_tables.rst", None),
+        ] {
+            assert_eq!(place_of_sources(Path::new(path)), place.map(PathBuf::from), "{path}");
+        }
+        let deb = fake::deb(CONTROL, &[("./usr/share/doc/readme", b"")]);
+        let folder = tempfile::tempdir().unwrap();
+        let error = unpack_sources(&write(&folder, &deb), folder.path()).unwrap_err().to_string();
+        assert!(error.contains("a package of sources has a usr/src/*.tar.xz, and this has none"), "{error}");
     }
 
     #[test]

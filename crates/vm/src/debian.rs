@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::apt::{Apt, LIBRARIES, Package};
 use crate::cache::{Cache, remove};
-use crate::deb::unpack_headers;
+use crate::deb::{unpack_headers, unpack_sources};
 use crate::kernel::{Kernel, unpack_all, unpacked};
 use crate::{Error, kbuild, version};
 
@@ -153,6 +153,34 @@ fn with_debs(
     let done = apt.download(wanted, &folder).and_then(|debs| work(&debs));
     remove(&folder)?;
     done
+}
+
+/// The sources of a kernel, from the package `linux-source-SERIES` whose version is nearest to `wanted`.
+pub(crate) fn sources(wanted: &str, cache: &Cache, say: &mut dyn FnMut(&str)) -> Result<(PathBuf, String), Error> {
+    let bad = |why: &str| Error::BadVersion { handle: wanted.to_owned(), why: why.to_owned() };
+    let (major, minor) = version::series(wanted).ok_or_else(|| bad("this is no version of a kernel"))?;
+    let name = format!("linux-source-{major}.{minor}");
+    let apt = Apt::new(&name, cache)?;
+    let is_there = |packages: &[Package]| packages.iter().any(|package| package.name == name);
+    let packages = apt.packages(say, &is_there)?;
+    let there: Vec<_> = packages.iter().filter(|package| package.name == name).collect();
+    let versions: Vec<_> = there.iter().map(|package| package.version.as_str()).collect();
+    let chosen = version::nearest(wanted, &versions).and_then(|at| there.get(at).copied());
+    let chosen = chosen.ok_or_else(|| {
+        let there = packages.iter().map(|package| &package.name).filter(|name| name.starts_with("linux-source-"));
+        Error::NotInArchive { handle: name.clone(), there: there.cloned().collect() }
+    })?;
+    if !is_meant(wanted, &chosen.version) {
+        say(&format!("{name} {wanted} is not in Debian's archive (any more); taking the nearest: {}", chosen.version));
+    }
+    let key = format!("{}_{}", chosen.name, chosen.version.replace(':', "%3a"));
+    let root = cache.entry("sources", &key, |into| {
+        with_debs(&[chosen], into, &apt, say, |debs| {
+            fs::create_dir(into).map_err(Error::io(into))?;
+            debs.iter().try_for_each(|deb| unpack_sources(deb, into))
+        })
+    })?;
+    Ok((root, format!("{} {}", chosen.name, chosen.version)))
 }
 
 /// A folder with the headers of Debian's kernel `release`, unpacked, and what kbuild's programs need to run here.

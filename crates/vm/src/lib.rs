@@ -20,8 +20,10 @@ mod fake;
 mod image;
 mod kbuild;
 pub mod kernel;
+pub mod make;
 pub mod module;
 pub mod modules;
+pub mod source;
 mod unpack;
 mod version;
 

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use twox_hash::XxHash3_128;
 use crate::cache::{Cache, remove};
 use crate::kernel::{Kernel, is_tree};
 use crate::unpack::read;
-use crate::{Error, debian, kbuild};
+use crate::{Error, debian, kbuild, make};
 
 /// How long make may take; it takes seconds.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -153,11 +153,6 @@ fn builds_modules(folder: &Path) -> bool {
     folder.join("Makefile").is_file() && folder.join(".config").is_file()
 }
 
-/// make takes apart what has these in it.
-fn has_odd_name(path: &Path) -> bool {
-    path.to_str().is_none_or(|text| text.contains(|each: char| each.is_whitespace() || ":$#%;'\"\\".contains(each)))
-}
-
 fn file_name(sources: &Sources<'_>) -> String {
     format!("{}.ko", sources.name)
 }
@@ -165,7 +160,7 @@ fn file_name(sources: &Sources<'_>) -> String {
 /// Builds in `work`, which is made.
 fn make(release: &str, tree: &Path, sources: &Sources<'_>, work: &Path) -> Result<PathBuf, Error> {
     let failed = |said: String| Error::BuildFailed { release: release.to_owned(), said };
-    if let Some(path) = [work, tree].into_iter().find(|path| has_odd_name(path)) {
+    if let Some(path) = [work, tree].into_iter().find(|path| make::has_odd_name(path)) {
         return Err(failed(format!("make cannot work in a folder with this name: {}", path.display())));
     }
     fs::create_dir_all(work).map_err(Error::io(work))?;
@@ -182,23 +177,13 @@ fn make(release: &str, tree: &Path, sources: &Sources<'_>, work: &Path) -> Resul
     if !has("CONFIG_MODULES=y") {
         return Err(failed("it has no loadable modules: CONFIG_MODULES is not set".to_owned()));
     }
-    let mut command = Command::new("make");
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        // make and kbuild take orders from the environment, which are for another build.
-        if text.starts_with("MAKE")
-            || text.starts_with("KBUILD")
-            || ["ARCH", "CROSS_COMPILE", "O", "M"].contains(&&*text)
-        {
-            command.env_remove(&name);
-        }
-    }
-    command.env("LC_ALL", "C").arg("-C").arg(tree).arg(format!("M={}", work.display()));
+    let mut command = make::command();
+    command.arg("-C").arg(tree).arg(format!("M={}", work.display()));
     if has("CONFIG_CC_IS_CLANG=y") {
-        need("clang", "clang lld llvm")?;
+        make::need("clang", "clang lld llvm")?;
         command.arg("LLVM=1");
     } else {
-        need("gcc", "gcc")?;
+        make::need("gcc", "gcc")?;
         let compiler = put("cc", COMPILER)?;
         fs::set_permissions(&compiler, fs::Permissions::from_mode(0o755)).map_err(Error::io(&compiler))?;
         command.arg(format!("CC={}", compiler.display()));
@@ -209,7 +194,7 @@ fn make(release: &str, tree: &Path, sources: &Sources<'_>, work: &Path) -> Resul
             command.arg(format!("{name}={program}"));
         }
     }
-    need("make", "make")?;
+    make::need("make", "make")?;
     // A kernel that was built without its modules has this list alone.
     let symbols = tree.join("vmlinux.symvers");
     if symbols.is_file() && !tree.join("Module.symvers").is_file() {
@@ -222,7 +207,7 @@ fn make(release: &str, tree: &Path, sources: &Sources<'_>, work: &Path) -> Resul
     let errors = output.try_clone().map_err(Error::io(&log))?;
     command.stdin(Stdio::null()).stdout(output).stderr(errors);
     let started = command.spawn().map_err(|error| failed(format!("make cannot be run: {error}")))?;
-    let said = || last_lines(&fs::read_to_string(&log).unwrap_or_default());
+    let said = || make::complaints(&fs::read_to_string(&log).unwrap_or_default());
     match wait(started).map_err(Error::io(&log))? {
         None => Err(failed(format!("make was stopped after {} s; it said: {}", LIMIT.as_secs(), said()))),
         Some(status) if !status.success() => Err(failed(said())),
@@ -230,15 +215,6 @@ fn make(release: &str, tree: &Path, sources: &Sources<'_>, work: &Path) -> Resul
             let module = work.join(file_name(sources));
             if module.is_file() { Ok(module) } else { Err(failed(format!("make made no module; it said: {}", said()))) }
         }
-    }
-}
-
-fn need(program: &'static str, package: &'static str) -> Result<(), Error> {
-    let mut command = Command::new(program);
-    let quiet = command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    match quiet.status() {
-        Ok(status) if status.success() => Ok(()),
-        _ => Err(Error::NoTool { program, package }),
     }
 }
 
@@ -259,19 +235,6 @@ fn wait(mut child: Child) -> io::Result<Option<ExitStatus>> {
         }
         thread::sleep(Duration::from_millis(20));
     }
-}
-
-/// What was complained of first; without any complaint the last lines.
-fn last_lines(log: &str) -> String {
-    // make only says where it was, and the others what they do, as `  CC [M]  look.o`.
-    let is_news = |line: &&str| !line.trim().is_empty() && !line.starts_with("make") && !line.starts_with("  ");
-    let lines: Vec<_> = log.lines().filter(is_news).map(str::trim).collect();
-    let is_error = |line: &&&str| line.to_lowercase().contains("error:");
-    let mut told: Vec<&str> = lines.iter().filter(is_error).take(4).copied().collect();
-    if told.is_empty() {
-        told = lines.iter().rev().take(4).rev().copied().collect();
-    }
-    told.join("; ")
 }
 
 #[cfg(test)]
@@ -299,7 +262,10 @@ mod tests {
         assert_eq!(version("linux-image-6.12.1-fake-amd64-unsigned 6.12.1-1").unwrap(), "6.12.1-1");
         assert_eq!(version("linux-image-6.12.1-other 6.12.1-1"), None);
         assert_eq!(version("kernel-core 6.12.1-1"), None);
-        assert!(has_odd_name(Path::new("/home/some body/linux")) && !has_odd_name(Path::new("/usr/src/6.12+deb13~1")));
+        assert!(
+            make::has_odd_name(Path::new("/home/some body/linux"))
+                && !make::has_odd_name(Path::new("/usr/src/6.12+deb13~1"))
+        );
     }
 
     #[test]

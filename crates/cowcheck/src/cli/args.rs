@@ -7,9 +7,12 @@ use clap::{Parser, Subcommand, ValueEnum};
 use cowcheck_model::memory::Size;
 
 use super::exit;
+use super::lab_args::LabArgs;
 use crate::executor::fault::Fault;
+use crate::explore::order::Shard;
 use crate::guest::fault::Planted;
 use crate::suite::select::Selection;
+use crate::vm::load::Named;
 use crate::vm::qemu::Accel;
 
 /// Does this Linux kernel keep the promise of copy-on-write? Shows exactly where it does not.
@@ -37,13 +40,21 @@ pub enum Command {
         after_help = "Examples:\n  cowcheck show cow/collapse-lower-shared > mine.cow\n  cowcheck replay mine.cow --repeat 100"
     )]
     Replay(ReplayArgs),
+    /// Run scenarios that nobody wrote, and shrink what they find
+    #[command(after_help = EXPLORE_EXAMPLES, args_conflicts_with_subcommands = true)]
+    Explore(Box<ExploreArgs>),
     /// Print a check of the catalogue as a .cow file
     Show(ShowArgs),
+    /// Make a C program of a scenario that needs nothing but libc, for whoever is to mend the kernel
+    #[command(after_help = REPRO_EXAMPLES)]
+    Repro(ReproArgs),
     /// Run checks on other kernels, each in a VM
     #[command(after_help = VM_EXAMPLES)]
-    Vm(VmArgs),
+    Vm(Box<VmArgs>),
     /// Build the helper module, which gives every kind of pin and the truth about pages
     Kmod(KmodArgs),
+    /// Plant bugs in kernels, and see which check catches which
+    Lab(LabArgs),
     /// Judge saved traces again, without touching the kernel
     #[command(after_help = "Examples:\n  cowcheck run --save-trace traces\n  cowcheck judge traces/*.json")]
     Judge(JudgeArgs),
@@ -70,6 +81,16 @@ Examples:
 Exit code: the command's; 125 if cowcheck itself failed (could not set up or put back), 126 if the
 command cannot be run, 127 if there is no such command.";
 
+const REPRO_EXAMPLES: &str = "\
+Examples:
+  cowcheck repro mine.cow --output repro.c && cc -O2 -static -o repro repro.c && ./repro
+  cowcheck repro cow/vmsplice-child/base       a check of the catalogue
+  cowcheck repro traces/mine.json              a saved trace: its head tells what was seen on which kernel
+  cowcheck vm debian:5.10 -- ./repro           the program on another kernel
+
+Exit code of the program: 0 the contract was kept, 1 it was broken (printed: step, page, what was seen,
+what is allowed), 4 it could not be set up.";
+
 const VM_EXAMPLES: &str = "\
 Examples:
   cowcheck vm arch/x86/boot/bzImage              a kernel of your own
@@ -77,16 +98,29 @@ Examples:
   cowcheck vm debian:5.10 debian:6.12 debian:7.2 --results out
   cowcheck vm debian:6.1 --check 'cow/collapse-*' --repeat 20 --cmdline 'slub_debug=FZ'
   cowcheck vm debian:6.12 --shell                a prompt in the guest
+  cowcheck vm debian:7.2 --module mine.ko:bug=3  with a module of yours loaded
   cowcheck vm debian:6.12 -- ./cow               the kernel's own selftest, linked statically
 
 Needs qemu-system-x86_64, no root. COWCHECK_QEMU names another QEMU. Packages are kept in
 $COWCHECK_CACHE or ~/.cache/cowcheck.";
+
+const EXPLORE_EXAMPLES: &str = "\
+Examples:
+  sudo cowcheck explore --provide --time 10m --results out
+  sudo cowcheck explore --provide --resume out --time 10m
+  sudo cowcheck explore --provide --exhaustive 3 --on 'thp 2M'
+  cowcheck explore --vm debian:5.10 --results out       in a VM; no root needed
+  cowcheck explore --scenarios 100000 --shard 0/4 --results part0
+  cowcheck explore merge part0 part1 part2 part3 --into whole
+
+Exit code: 1 if something was found that is not known.";
 
 const KMOD_EXAMPLES: &str = "\
 Examples:
   cowcheck kmod build                      for the kernel that runs
   cowcheck kmod build debian:6.12          with Debian's packages of headers, which are downloaded
   cowcheck kmod build ~/linux              with a kernel's own build tree
+  cowcheck kmod build --in-place debian:7.2
 
 Needs make and gcc, no root. It is kept in $COWCHECK_CACHE or ~/.cache/cowcheck, and built again only when
 the kernel or the module is another.";
@@ -116,6 +150,9 @@ pub struct Running {
     /// Stop at the first failure
     #[arg(long)]
     pub fail_fast: bool,
+    /// Run what fails again, alone, until it has failed again, at most so many times
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub confirm: u32,
     /// What goes to standard output
     #[arg(long, value_enum, default_value_t = Format::Terminal)]
     pub format: Format,
@@ -148,7 +185,7 @@ fn wait(text: &str) -> Result<Duration, String> {
 }
 
 /// `FORMAT=FILE`, for any formats.
-fn output<F: ValueEnum>(text: &str) -> Result<(F, PathBuf), String> {
+pub(super) fn output<F: ValueEnum>(text: &str) -> Result<(F, PathBuf), String> {
     let names =
         || F::value_variants().iter().filter_map(ValueEnum::to_possible_value).map(|value| value.get_name().to_owned());
     let expected = || format!("expected FORMAT=FILE, FORMAT being one of {}", names().collect::<Vec<_>>().join(", "));
@@ -228,12 +265,140 @@ pub struct ReplayArgs {
     pub running: Running,
 }
 
+/// `explore`
+#[derive(Debug, clap::Args)]
+pub struct ExploreArgs {
+    /// What else to do.
+    #[command(subcommand)]
+    pub command: Option<ExploreCommand>,
+    /// The same number gives the same scenarios, everywhere
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "resume")]
+    pub seed: u64,
+    /// How long, as in 60s, 10m or 2h [default: 60s, where nothing else makes an end]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub time: Option<Duration>,
+    /// The scenarios with numbers below this one
+    #[arg(long, value_name = "N")]
+    pub scenarios: Option<u64>,
+    /// Every sequence of up to so many steps over a small menu, instead of random ones
+    #[arg(long, value_name = "STEPS", conflicts_with = "resume", value_parser = clap::value_parser!(u32).range(1..=8))]
+    pub exhaustive: Option<u32>,
+    /// Only this memory, as the language writes it: 'thp 2M', 'anon 4K x16'; may be given several times
+    #[arg(long, value_name = "MEMORY", conflicts_with = "resume")]
+    pub on: Vec<String>,
+    /// Do not change scenarios that reached something new
+    #[arg(long, conflicts_with = "resume")]
+    pub unguided: bool,
+    /// Only scenario I, I+N, I+2N and so on; implies --unguided [default: all; with --resume as before]
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
+    /// Keep everything in this directory, which must hold no campaign
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "resume")]
+    pub results: Option<PathBuf>,
+    /// Go on with the campaign in this directory
+    #[arg(long, value_name = "DIRECTORY")]
+    pub resume: Option<PathBuf>,
+    /// Set up what scenarios need (swap, THP sizes, hugetlb pages) and put it back afterwards; needs root
+    #[arg(long, conflicts_with = "vm")]
+    pub provide: bool,
+    /// Run so many scenarios at once [default: one for each core]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub jobs: Option<u16>,
+    /// Time limit of one run, in seconds; emulated guests get three times as much
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub timeout: Duration,
+    /// A file of bugs that are known, beside those that come with the program; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub known: Vec<PathBuf>,
+    /// Explore this kernel, in a VM
+    #[arg(long, value_name = "KERNEL")]
+    pub vm: Option<String>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "as above")]
+    pub guest: GuestArgs,
+    /// Plant a fault in cowcheck itself: it must be found
+    #[arg(long, hide = true, value_enum)]
+    pub self_test: Option<Fault>,
+    /// Plant a fault in the guest, when the scenario with this number begins: it must be found
+    #[arg(long, hide = true, value_name = "FAULT@NUMBER", requires = "vm")]
+    pub guest_fault: Option<Planted>,
+}
+
+/// What else `explore` can do.
+#[derive(Debug, Subcommand)]
+pub enum ExploreCommand {
+    /// Put the shards of a campaign together
+    Merge {
+        /// Directories of campaigns about the same scenarios
+        #[arg(required = true, value_name = "DIRECTORY")]
+        stores: Vec<PathBuf>,
+        /// Where to
+        #[arg(long, value_name = "DIRECTORY")]
+        into: PathBuf,
+    },
+}
+
+/// The virtual machine that is explored.
+#[derive(Debug, clap::Args)]
+#[group(requires = "vm")]
+pub struct GuestArgs {
+    /// Processors of the guest [default: as many as this machine has]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
+    pub cpus: Option<u32>,
+    /// Memory of the guest, as in 512M or 4G [default: 2G]
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub memory: Option<u64>,
+    /// More words for the command line of the guest's kernel
+    #[arg(long, value_name = "WORDS", default_value = "", allow_hyphen_values = true)]
+    pub cmdline: String,
+    /// What runs the guest's instructions [default: kvm where it boots the guest, else tcg]
+    #[arg(long, value_enum)]
+    pub accel: Option<Accel>,
+    /// Keep the files of each guest (initramfs, console) in this directory
+    #[arg(long, value_name = "DIRECTORY")]
+    pub keep: Option<PathBuf>,
+    /// Do not build and load the helper module
+    #[arg(long)]
+    pub no_helper: bool,
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86_400.0), ("", 1.0)];
+    let (number, unit) =
+        units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds))).unwrap_or((text, &1.0));
+    match number.parse::<f64>() {
+        Ok(number) if (0.01..=1e8).contains(&(number * unit)) => Ok(Duration::from_secs_f64(number * unit)),
+        _ => Err("expected a time, as in 60s, 10m or 2h".to_owned()),
+    }
+}
+
 /// `show`
 #[derive(Debug, clap::Args)]
 pub struct ShowArgs {
     /// The check's id
     #[arg(value_name = "CHECK")]
     pub id: String,
+}
+
+/// `repro`
+#[derive(Debug, clap::Args)]
+pub struct ReproArgs {
+    /// A .cow file, a saved trace, or a check's id; - is standard input
+    #[arg(value_name = "FILE|CHECK")]
+    pub what: PathBuf,
+    /// The language of the program
+    #[arg(long, value_enum, default_value_t = Lang::C)]
+    pub lang: Lang,
+    /// Write it to this file instead of standard output
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Languages of programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Lang {
+    /// C, with GNU extensions, in the style of the kernel
+    C,
 }
 
 /// `judge`
@@ -361,6 +526,9 @@ pub enum KmodCommand {
         /// The kernel, as `vm` takes it [default: the one that runs]
         #[arg(value_name = "KERNEL")]
         kernel: Option<String>,
+        /// The lab's module instead, which collapses anonymous THPs in place, with bug=N wrongly; for guests only
+        #[arg(long)]
+        in_place: bool,
     },
 }
 
@@ -389,6 +557,10 @@ pub struct MachineArgs {
     /// Do not build and load the helper module: without it some pins and the marks of pages are out of reach
     #[arg(long)]
     pub no_helper: bool,
+    /// Load this kernel module, too, with these parameters, before anything is done; without it nothing is. May be
+    /// given several times; they are loaded in this order, after the helper module
+    #[arg(long, value_name = "FILE.ko[:PARAMETERS]")]
+    pub module: Vec<Named>,
     /// A prompt on the guest's console, instead of checks
     #[arg(long)]
     pub shell: bool,
@@ -397,7 +569,7 @@ pub struct MachineArgs {
     pub guests: Option<u16>,
 }
 
-fn memory(text: &str) -> Result<u64, String> {
+pub(super) fn memory(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(Size(bytes)) if (96 << 20..=1 << 40).contains(&bytes) => Ok(bytes),
         _ => Err("expected a size between 96M and 1024G, as in 512M or 4G".to_owned()),

@@ -58,7 +58,12 @@ pub fn main(args: &JudgeArgs) -> anyhow::Result<Code> {
 }
 
 fn read(file: &Path) -> Result<Trace, Usage> {
-    Trace::from_json(&files::read(file)?).map_err(|error| {
+    parse(file, &files::read(file)?)
+}
+
+/// A trace from the text of a file.
+pub(super) fn parse(file: &Path, text: &str) -> Result<Trace, Usage> {
+    Trace::from_json(text).map_err(|error| {
         let has_place = matches!(error, TraceError::Malformed { .. } | TraceError::Truncated { .. });
         Usage(format!("{}:{}{error}", file.display(), if has_place { "" } else { " " }))
     })

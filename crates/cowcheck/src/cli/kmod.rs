@@ -10,9 +10,9 @@ use super::args::{KmodArgs, KmodCommand};
 use super::exit::{Code, Usage};
 use crate::kmod;
 
-/// Builds the helper module, and says how to load it.
+/// Builds a module, and says how to load it.
 pub fn main(args: &KmodArgs) -> anyhow::Result<Code> {
-    let KmodCommand::Build { kernel: handle } = &args.command;
+    let KmodCommand::Build { kernel: handle, in_place } = &args.command;
     let cache = Cache::user();
     let mut say = |text: &str| eprintln!("{text}");
     let target = match handle {
@@ -22,8 +22,14 @@ pub fn main(args: &KmodArgs) -> anyhow::Result<Code> {
         }
         None => Target::running(),
     };
-    let module = kmod::build(&target, &cache, &mut say)?;
+    let sources = if *in_place { kmod::IN_PLACE } else { kmod::HELPER };
+    let module = kmod::build(&sources, &target, &cache, &mut say)?;
+    let how = match (in_place, handle) {
+        (false, _) => kmod::how_to_load(&module),
+        (true, Some(handle)) => format!("cowcheck vm {handle} --module {}:bug=N", module.display()),
+        (true, None) => "nowhere but in a virtual machine: it cannot be unloaded".to_owned(),
+    };
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{}\nfor {}; to load it: {}", module.display(), target.release, kmod::how_to_load(&module))?;
+    writeln!(out, "{}\nfor {}; to load it: {how}", module.display(), target.release)?;
     Ok(Code::Success)
 }

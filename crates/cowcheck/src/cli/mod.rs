@@ -4,14 +4,19 @@ pub mod args;
 pub mod compare;
 pub mod doctor;
 pub mod exit;
+pub mod explore;
 pub mod files;
 pub mod judge;
 pub mod kmod;
+pub mod lab;
+pub mod lab_args;
+pub mod lab_run;
 pub mod list;
 pub mod matrix;
 pub mod outputs;
 pub mod provide;
 pub mod replay;
+pub mod repro;
 pub mod run;
 pub mod show;
 pub mod vm;
@@ -35,9 +40,12 @@ pub fn main() -> Code {
         Command::List(args) => list::main(&args),
         Command::Doctor(args) => doctor::main(&args),
         Command::Replay(args) => replay::main(args),
+        Command::Explore(args) => explore::main(&args),
+        Command::Repro(args) => repro::main(&args),
         Command::Show(args) => show::main(&args),
         Command::Vm(args) => vm::main(&args),
         Command::Kmod(args) => kmod::main(&args),
+        Command::Lab(args) => lab::main(&args),
         Command::Judge(args) => judge::main(&args),
         Command::Compare(args) => compare::main(&args),
         Command::Matrix(args) => matrix::main(&args),

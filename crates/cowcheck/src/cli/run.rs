@@ -39,6 +39,7 @@ pub fn checks_on_this_machine(checks: Vec<Check>, settings: Settings, args: &Run
         jobs: args.jobs.map(usize::from),
         limit: args.timeout,
         fail_fast: args.fail_fast,
+        confirm: args.confirm,
         save_trace: args.save_trace.clone(),
         fault: args.self_test,
         settings,

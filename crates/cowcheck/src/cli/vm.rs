@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, IsTerminal, LineWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use cowcheck_model::memory::Size;
@@ -28,6 +28,7 @@ use crate::report::terminal;
 use crate::suite::select::{Filter, Selection, select};
 use crate::suite::{self, Sizes};
 use crate::vm::directory::Directory;
+use crate::vm::load::Load;
 use crate::vm::qemu::{self, Accel, Machine};
 use crate::vm::session::{self, Means, ProgramEnd, Spec, Subject};
 use crate::vm::slim::loaded_part;
@@ -57,7 +58,9 @@ pub fn main(args: &VmArgs) -> anyhow::Result<Code> {
     };
     let interrupted = catch_signals()?;
     let cache = Cache::user();
-    let (kernels, missing) = find(args, &cache);
+    let own: Vec<Load> =
+        args.machine.module.iter().map(|module| module.read().map_err(Usage)).collect::<Result<_, _>>()?;
+    let (kernels, missing) = find(args, &own, &cache);
     if kernels.is_empty() {
         return Ok(Code::Usage);
     }
@@ -80,7 +83,7 @@ pub fn main(args: &VmArgs) -> anyhow::Result<Code> {
     let done = match (&fleet.task, kernels.as_slice()) {
         _ if args.machine.dry_run => fleet.dry_run(&kernels)?,
         (Task::Shell, [kernel]) => fleet.shell(kernel)?,
-        (Task::Shell, _) => return Err(Usage("--shell: one kernel at a time".to_owned()).into()),
+        (Task::Shell | Task::Explore(_), _) => return Err(Usage("--shell: one kernel at a time".to_owned()).into()),
         (Task::Program(words), _) => fleet.program(words, &kernels, width)?,
         (Task::Checks(checks), [kernel]) => fleet.check_one(checks, kernel)?,
         (Task::Checks(checks), _) => fleet.check_several(checks, &kernels, width)?,
@@ -95,11 +98,12 @@ struct Named {
 }
 
 /// Finds all kernels. One that is not to be had does not keep the others from running; `true` if there is one.
-fn find(args: &VmArgs, cache: &Cache) -> (Vec<Named>, bool) {
+fn find(args: &VmArgs, own: &[Load], cache: &Cache) -> (Vec<Named>, bool) {
     let (mut kernels, mut missing): (Vec<Named>, bool) = (Vec::new(), false);
     for handle in &args.kernels {
         match subject::find(handle, cache, !args.machine.no_helper, &mut |text| eprintln!("{handle}: {text}")) {
-            Ok(subject) => {
+            Ok(mut subject) => {
+                subject.modules.extend_from_slice(own);
                 let name = name(&subject, &kernels);
                 kernels.push(Named { name, subject });
             }
@@ -178,6 +182,7 @@ fn task(args: &VmArgs) -> anyhow::Result<Task> {
         jobs: running.jobs.map(usize::from),
         limit_ms: running.timeout.as_millis() as u64,
         fail_fast: running.fail_fast,
+        confirm: running.confirm,
         traces: running.save_trace.is_some(),
         peers_only: running.format == Format::Kselftest,
         fault: running.self_test,
@@ -226,6 +231,10 @@ impl Fleet<'_> {
             directory: &directory,
             patience: Default::default(),
         })
+    }
+
+    fn stop(&self) -> Option<String> {
+        self.interrupted.load(Ordering::Relaxed).then(|| "interrupted".to_owned())
     }
 
     /// What is emulated gets more time: the limit is for checks that hang, not for hosts that are busy.
@@ -285,7 +294,7 @@ impl Fleet<'_> {
                 Said::Note(text) => eprintln!("{mark}note: {text}"),
                 _ => {}
             };
-            let end = self.with_spec(kernel, |spec| session::run_program(spec, words, self.interrupted, told))?;
+            let end = self.with_spec(kernel, |spec| session::run_program(spec, words, &|| self.stop(), told))?;
             self.keep_console(kernel)?;
             Ok(match end {
                 ProgramEnd::Exit(code) => u8::try_from(code).unwrap_or(u8::MAX),
@@ -355,7 +364,7 @@ impl Fleet<'_> {
             1 => directory.clone(),
             _ => directory.join(&kernel.name),
         });
-        let means = Means { sink: fan, save_trace: save.as_deref(), interrupted: self.interrupted };
+        let means = Means { sink: fan, save_trace: save.as_deref(), stop: &|| self.stop() };
         self.with_spec(kernel, |spec| session::run(spec, checks, means))
     }
 

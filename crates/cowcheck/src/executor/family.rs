@@ -8,29 +8,50 @@ use cowcheck_model::pages::Run;
 use cowcheck_model::scenario::Scenario;
 use cowcheck_model::stamp::{Holds, Stamp, Writer};
 use cowcheck_model::step::{Access, Actor, Advice, Op, Pin, PinKind, State, Step};
+use cowcheck_model::storm::Rivals;
 use cowcheck_model::trace::{End, Observed, Record, Seen, StepResult};
+use cowcheck_sys::advice;
 use cowcheck_sys::area::{Area, Fault as Signal};
 use cowcheck_sys::process::{self, Fork};
+use cowcheck_sys::uffd::Uffd;
 use std::time::Duration;
 
 use super::fault::Fault;
+use super::frames;
+use super::khugepaged::Khugepaged;
 use super::layout::{Layout, Part};
 use super::look::{Look, Place};
 use super::page_state::{self, Pagemap};
 use super::pins::{self, Held, Refused};
+use super::poke;
+use super::reclaim;
 use super::request::Devices;
+use super::require;
+use super::storm::{self, Broken};
+use super::treat;
 use super::turns::Turns;
 
-/// How often a refusal that may pass is tried again, and how long is waited in between: 0.3 s in all.
-const TRIES: u32 = 60;
-const PAUSE: Duration = Duration::from_millis(5);
+/// How often a refusal that may pass is tried again, and how long is waited in between.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    pub(super) tries: u32,
+    pub(super) pause: Duration,
+}
+
+impl Patience {
+    /// 0.3 s in all: what is refused then leaves a check inconclusive.
+    pub const FULL: Patience = Patience { tries: 60, pause: Duration::from_millis(5) };
+    /// Once more: for whom a refusal is as good as another.
+    pub const BRIEF: Patience = Patience { tries: 2, pause: Duration::from_micros(500) };
+}
+
 /// The same where the refusal is most likely due to a pin of the family's, which stays.
 const TRIES_UNDER_PIN: u32 = 4;
 
 /// EAGAIN, EBUSY, ENOMEM: what MADV_COLLAPSE returns where another try may succeed (madvise(2)).
 const PASSING: [i32; 3] = [11, 16, 12];
 
-fn passes(error: &io::Error) -> bool {
+pub(super) fn passes(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|errno| PASSING.contains(&errno))
 }
 
@@ -42,6 +63,8 @@ pub struct Plan<'a> {
     pub page_size: u32,
     /// Record page states after every step?
     pub states: bool,
+    /// How long a refusal of collapse or page-out is met with another try.
+    pub patience: Patience,
     /// A fault to plant.
     pub fault: Option<Fault>,
     /// What takes pins.
@@ -67,6 +90,8 @@ pub struct Member<'a> {
     nonce: u16,
     layout: Layout,
     held: HashMap<Pin, Held>,
+    /// Made by the first step that needs one; a child has none.
+    uffd: Option<Uffd>,
     children: Vec<(Actor, i32)>,
     pagemap: OnceLock<Pagemap>,
     /// The first step that is B's own has been seen.
@@ -76,6 +101,10 @@ pub struct Member<'a> {
 /// The life of actor A in one run. Returns when the run is over.
 pub fn live<'a>(plan: &'a Plan<'a>, turns: &'a Turns, nonce: u16) {
     let memory = plan.scenario.memory;
+    if let Err(why) = reclaim::join(plan) {
+        turns.abort(End::Failed(why));
+        return;
+    }
     let layout = match Layout::new(memory, plan.page_size as usize, nonce) {
         Ok(layout) => layout,
         Err(error) => {
@@ -90,6 +119,7 @@ pub fn live<'a>(plan: &'a Plan<'a>, turns: &'a Turns, nonce: u16) {
         nonce,
         layout,
         held: HashMap::new(),
+        uffd: None,
         children: Vec::new(),
         pagemap: OnceLock::new(),
         begun: false,
@@ -162,7 +192,8 @@ impl Member<'_> {
             Op::Fork(child) => self.fork(number, *child),
             op => {
                 let mut record = self.perform(number, op);
-                if self.plan.states && (record.states.is_empty() || self.plan.look.is_some()) {
+                let of_another = matches!(op, Op::CollapseOf(..)) && !record.states.is_empty();
+                if self.plan.states && (record.states.is_empty() || (self.plan.look.is_some() && !of_another)) {
                     record.states = self.all_states();
                 }
                 self.turns.advance(self.plan.scenario, self.me, record);
@@ -183,6 +214,7 @@ impl Member<'_> {
                 self.me = child;
                 self.children.clear();
                 self.pagemap = OnceLock::new();
+                self.uffd = None;
                 self.begun = false;
                 self.walk();
                 self.say_goodbye();
@@ -201,7 +233,7 @@ impl Member<'_> {
 
     /// Notes for whoever looks where the pages of `actor` are: where this actor has its own.
     fn note_places(&self, actor: Actor) {
-        if self.plan.look.is_some() {
+        if self.plan.look.is_some() || self.plan.scenario.has(|op| matches!(op, Op::CollapseOf(..))) {
             let all = self.places(&[Run { first: 0, count: self.layout.pages() }]);
             self.turns.set_places(actor, all.into_iter());
         }
@@ -232,7 +264,11 @@ impl Member<'_> {
                 self.pagemap.get_or_init(|| opened)
             }
         };
-        page_state::observe(pagemap, self.me, &self.layout, self.plan.scenario.memory, runs)
+        self.observe(pagemap, self.me, &self.places(runs))
+    }
+
+    fn observe(&self, pagemap: &Pagemap, actor: Actor, places: &[Place]) -> io::Result<Vec<Observed>> {
+        page_state::observe(pagemap, actor, self.plan.scenario.memory, self.layout.page_size(), places)
     }
 
     /// Does one operation.
@@ -243,6 +279,7 @@ impl Member<'_> {
         let stamp = stamp(self.nonce, self.me);
         let result = match op {
             Op::Write(_) => self.write(number, &runs, stamp),
+            Op::Poke(_) => poke::poke(&self.layout, &runs, stamp),
             Op::Read(_) => {
                 let (seen, result) = self.read(&runs);
                 record.seen = seen;
@@ -258,7 +295,12 @@ impl Member<'_> {
             Op::Mprotect(_, prot) => self.parts(&runs, |area, offset, len| area.protect(offset, len, *prot)),
             Op::Advise(Advice::Collapse, _) => self.collapse(&runs, &mut record.tries),
             Op::Advise(Advice::PageOut, _) => self.page_out(&runs, &mut record.tries),
+            Op::Treat(treatment, _) => treat::treat(*treatment, &self.layout, &runs, &mut self.uffd),
+            Op::Reclaim => reclaim::reclaim(self.plan.devices),
+            Op::Ksm => treat::wait_for_ksm(),
             Op::Advise(advice, _) => self.parts(&runs, |area, offset, len| area.advise(offset, len, *advice)),
+            Op::CollapseOf(_, owner) => self.collapse_of(*owner, &runs, &mut record),
+            Op::Khugepaged(_) => self.khugepaged(&runs),
             Op::Munmap(_) => self.parts(&runs, Area::unmap),
             Op::Mremap(_) => {
                 let result = done(self.layout.remap(&runs));
@@ -276,18 +318,54 @@ impl Member<'_> {
                 Some(_) => StepResult::Ok,
                 None => no_pin(*pin),
             },
-            Op::Require(state, _) => match self.states(&runs) {
-                Ok(states) => {
-                    let unmet = page_state::unmet(*state, self.plan.scenario.memory, self.plan.page_size, &states);
-                    record.states = states;
-                    unmet.map_or(StepResult::Ok, StepResult::Unmet)
-                }
-                Err(error) => StepResult::Unmet(format!("the page table cannot be looked at: {error}")),
-            },
+            Op::Require(state, _) => self.require(*state, &runs, &mut record.states),
+            Op::Storm(_, rivals) => self.storm(number, &runs, *rivals, stamp, &mut record),
             Op::Fork(_) | Op::Exit => StepResult::Ok,
         };
         record.result = result;
         record
+    }
+
+    /// Lets it storm, and stamps the pages as a write would.
+    fn storm(
+        &self,
+        number: u32,
+        runs: &[Run],
+        rivals: Rivals,
+        stamp: impl Fn(u32) -> Stamp + Sync,
+        record: &mut Record,
+    ) -> StepResult {
+        let (seen, result) = self.read(runs);
+        record.seen = seen;
+        if result != StepResult::Ok {
+            return result;
+        }
+        let order = storm::Order { layout: &self.layout, runs, rivals, nonce: self.nonce, fault: self.plan.fault };
+        match storm::run(&order, &record.seen) {
+            Ok(storm) => {
+                record.storm = Some(storm);
+                self.write(number, runs, stamp)
+            }
+            Err(Broken::Error(error)) => errno(&error),
+            Err(Broken::NoBase(page)) => StepResult::Skipped(format!("page {page} holds what no step wrote")),
+            Err(Broken::Signal { signal, page }) => StepResult::Signal { signal, page: Some(page) },
+        }
+    }
+
+    /// Is it so? What was seen goes into `states`.
+    fn require(&self, state: State, runs: &[Run], states: &mut Vec<Observed>) -> StepResult {
+        let by_frame = matches!(state, State::Shared | State::Exclusive | State::Ksm | State::ZeroPage);
+        let seen = self.states(runs).and_then(|seen| match self.plan.look {
+            None if by_frame => frames::told(seen),
+            _ => Ok(seen),
+        });
+        match seen {
+            Ok(seen) => {
+                *states = seen;
+                require::look(state, self.plan.scenario.memory, self.plan.page_size, states)
+            }
+            Err(error) => StepResult::Unmet(format!("the page table cannot be looked at: {error}")),
+        }
     }
 
     fn parts(&self, runs: &[Run], call: impl Fn(&Area, usize, usize) -> io::Result<()>) -> StepResult {
@@ -434,7 +512,7 @@ impl Member<'_> {
     fn tries(&self) -> u32 {
         let before = self.plan.scenario.steps.iter().take(self.turns.turn() - 1);
         let is_pinned = before.into_iter().any(|step| matches!(step.op, Op::Pin(..)));
-        if is_pinned { TRIES_UNDER_PIN } else { TRIES }
+        self.plan.patience.tries.min(if is_pinned { TRIES_UNDER_PIN } else { u32::MAX })
     }
 
     /// MADV_COLLAPSE, again while the refusal may pass.
@@ -444,10 +522,50 @@ impl Member<'_> {
             match result {
                 StepResult::Errno(errno) if PASSING.contains(&errno) && *tries < self.tries() => {
                     *tries += 1;
-                    std::thread::sleep(PAUSE);
+                    std::thread::sleep(self.plan.patience.pause);
                 }
                 result => return result,
             }
+        }
+    }
+
+    /// The same of another actor's pages.
+    fn collapse_of(&self, owner: Actor, runs: &[Run], record: &mut Record) -> StepResult {
+        let places = within(&self.turns.places(owner), runs, self.layout.page_size());
+        let bytes: Vec<(usize, usize)> =
+            places.iter().map(|place| (place.address, place.pages.count as usize * self.layout.page_size())).collect();
+        let pid = self.turns.pid(owner);
+        let result = loop {
+            match done(advice::collapse_of(pid, &bytes)) {
+                StepResult::Errno(errno) if PASSING.contains(&errno) && record.tries < self.tries() => {
+                    record.tries += 1;
+                    std::thread::sleep(self.plan.patience.pause);
+                }
+                result => break result,
+            }
+        };
+        if self.plan.states && self.plan.look.is_none() {
+            // What it did to the other's pages; only root may look, and what is not seen is not told.
+            let seen = Pagemap::open_of(pid).and_then(|pagemap| self.observe(&pagemap, owner, &places));
+            record.states = seen.unwrap_or_default();
+        }
+        result
+    }
+
+    /// Wakes khugepaged until it has been everywhere twice since, or the pages are mapped by PMDs.
+    fn khugepaged(&self, runs: &[Run]) -> StepResult {
+        let khugepaged = match Khugepaged::find() {
+            Ok(khugepaged) => khugepaged,
+            Err(error) => return StepResult::Skipped(format!("khugepaged cannot be woken: {error}")),
+        };
+        let memory = self.plan.scenario.memory;
+        let is_mapped = || {
+            let look = |states: &[Observed]| require::look(State::PmdMapped, memory, self.plan.page_size, states);
+            self.states(runs).is_ok_and(|states| look(&states) == StepResult::Ok)
+        };
+        match khugepaged.wake(is_mapped) {
+            Ok(()) => StepResult::Ok,
+            Err(why) => StepResult::Skipped(why),
         }
     }
 
@@ -455,15 +573,12 @@ impl Member<'_> {
     fn page_out(&self, runs: &[Run], tries: &mut u32) -> StepResult {
         loop {
             let result = self.parts(runs, |area, offset, len| area.advise(offset, len, Advice::PageOut));
-            let memory = self.plan.scenario.memory;
-            let out = self
-                .states(runs)
-                .is_ok_and(|states| page_state::unmet(State::Swapped, memory, self.plan.page_size, &states).is_none());
+            let out = self.states(runs).is_ok_and(|states| states.iter().all(|seen| seen.state.swapped));
             if out || *tries >= self.tries() || !matches!(result, StepResult::Ok) {
                 return result;
             }
             *tries += 1;
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(self.plan.patience.pause);
         }
     }
 
@@ -476,9 +591,9 @@ impl Member<'_> {
                     self.held.insert(pin, taken.held);
                     return taken.partial.map_or(StepResult::Ok, StepResult::Partial);
                 }
-                Err(Refused::Errno(error)) if passes(&error) && *tries < TRIES => {
+                Err(Refused::Errno(error)) if passes(&error) && *tries < Patience::FULL.tries => {
                     *tries += 1;
-                    std::thread::sleep(PAUSE);
+                    std::thread::sleep(Patience::FULL.pause);
                 }
                 Err(Refused::Errno(error)) => return errno(&error),
                 Err(Refused::NoDevice(why)) => return StepResult::Skipped(why),
@@ -534,6 +649,17 @@ impl Sight {
     }
 }
 
+/// Those of the places that are of `runs`.
+fn within(places: &[Place], runs: &[Run], page_size: usize) -> Vec<Place> {
+    let of = |place: &Place, run: &Run| {
+        let (first, end) = (run.first.max(place.pages.first), run.end().min(place.pages.end()));
+        let before = first.saturating_sub(place.pages.first) as usize;
+        (first < end)
+            .then(|| Place { pages: Run { first, count: end - first }, address: place.address + before * page_size })
+    };
+    runs.iter().flat_map(|run| places.iter().filter_map(move |place| of(place, run))).collect()
+}
+
 /// `runs` in `shares` parts of about the same number of pages.
 fn share(runs: &[Run], shares: u32) -> Vec<Vec<Run>> {
     let pages: u32 = runs.iter().map(|run| run.count).sum();
@@ -560,7 +686,8 @@ fn no_pin(pin: Pin) -> StepResult {
     StepResult::Skipped(format!("{pin} was not taken"))
 }
 
-fn done(result: io::Result<()>) -> StepResult {
+/// A call's end as a step's.
+pub(super) fn done(result: io::Result<()>) -> StepResult {
     result.map_or_else(|error| errno(&error), |()| StepResult::Ok)
 }
 
@@ -577,13 +704,30 @@ fn suffer(fault: Fault) {
             std::hint::spin_loop();
         },
         Fault::Crash => process::crash(),
-        Fault::WrongByte | Fault::LostWrite | Fault::SwappedPage | Fault::FalseMark => {}
+        Fault::WrongByte
+        | Fault::LostWrite
+        | Fault::SwappedPage
+        | Fault::FalseMark
+        | Fault::LostIncrement
+        | Fault::LeakySnapshot
+        | Fault::StaleRead
+        | Fault::LostPinWrite
+        | Fault::NotProtected => {}
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn places_are_cut_to_the_pages_that_are_meant() {
+        let place = |first, count, address| Place { pages: Run { first, count }, address };
+        let places = [place(0, 4, 0x10000), place(4, 4, 0x90000)];
+        let found = within(&places, &[Run { first: 1, count: 2 }, Run { first: 3, count: 3 }], 0x1000);
+        assert_eq!(found, [place(1, 2, 0x11000), place(3, 1, 0x13000), place(4, 2, 0x90000)]);
+        assert_eq!(within(&places, &[Run { first: 8, count: 2 }], 0x1000), []);
+    }
 
     #[test]
     fn shares_are_all_the_pages_in_order() {

@@ -24,6 +24,16 @@ pub enum Fault {
     Crash,
     /// The look at page tables tells of a mark on every anonymous page. Needs the helper module.
     FalseMark,
+    /// A writer of a storm leaves out one write that it counts.
+    LostIncrement,
+    /// A child forked in a storm changes its own snapshot.
+    LeakySnapshot,
+    /// What GUP read in a storm is taken for newer than it is.
+    StaleRead,
+    /// What a storm writes through a pin is not written once.
+    LostPinWrite,
+    /// A storm takes pages for read-only that are not.
+    NotProtected,
 }
 
 impl Fault {

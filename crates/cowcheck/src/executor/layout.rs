@@ -11,6 +11,8 @@ use cowcheck_model::pages::Run;
 use cowcheck_model::stamp::{Stamp, Writer};
 use cowcheck_model::step::{Advice, Prot};
 use cowcheck_sys::area::{Area, Source};
+
+use super::family::{Patience, passes};
 use rustix::fs::{FallocateFlags, MemfdFlags};
 
 /// Consecutive pages at consecutive addresses.
@@ -57,9 +59,10 @@ impl Layout {
     pub fn new(memory: Memory, page_size: usize, nonce: u16) -> Result<Layout, SetupError> {
         let failed = |what: &'static str| move |error: io::Error| SetupError { memory, what, error };
         let (bytes, align) = (memory.bytes() as usize, (memory.size as usize).next_power_of_two().max(page_size));
-        // The main part, a gap so that the two never merge, and room to move everything once.
+        // The main part, a gap so that the two never merge, and room to move everything several times; what is large
+        // twice. What is moved as a whole is aligned as before.
         let free = bytes.next_multiple_of(align) + align;
-        let end = free + bytes;
+        let end = free + bytes.next_multiple_of(align) + if is_large(bytes) { bytes } else { 16 * bytes };
         let area = Area::reserve(end, align).map_err(failed("reserving address space"))?;
         let file = match memory.kind.has_file() {
             true => Some(file(memory).map_err(failed("making the file"))?),
@@ -103,6 +106,9 @@ impl Layout {
                     .map_err(|_| io::Error::other("no room for the file"))
                     .map_err(failed("populating the backing"))?;
             }
+        }
+        if let (MemoryKind::ShmemThp, Some(backing)) = (memory.kind, &backing) {
+            collapse(backing, bytes).map_err(failed("collapsing the pages of the file to a THP"))?;
         }
         let parts = vec![Part { pages: Run { first: 0, count: pages }, offset: 0 }];
         Ok(Layout { area, backing, page_size, parts, free, end, _file: file })
@@ -163,8 +169,8 @@ impl Layout {
         for part in self.parts(runs) {
             let len = self.len(&part);
             if self.free + len > self.end {
-                // All has been moved once: go back and forth between the two halves is not needed by
-                // any scenario yet, and a clear refusal is better than a surprise.
+                // To go back and forth is not needed by any scenario yet, and a clear refusal is better than a
+                // surprise.
                 return Err(io::ErrorKind::OutOfMemory.into());
             }
             self.area.remap(part.offset, self.free, len)?;
@@ -206,6 +212,21 @@ fn advise_size(area: &Area, memory: Memory) -> io::Result<()> {
     match area.advise(0, memory.bytes() as usize, advice) {
         Err(error) if needed => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// Whatever the settings say (but `deny` for shmem), MADV_COLLAPSE makes a THP of the file's pages. Tried again while the
+/// refusal may pass.
+fn collapse(backing: &Area, bytes: usize) -> io::Result<()> {
+    let mut tries = 0;
+    loop {
+        match backing.advise(0, bytes, Advice::Collapse) {
+            Err(error) if passes(&error) && tries < Patience::FULL.tries => {
+                tries += 1;
+                std::thread::sleep(Patience::FULL.pause);
+            }
+            result => return result,
+        }
     }
 }
 

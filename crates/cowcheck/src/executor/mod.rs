@@ -11,14 +11,22 @@
 //! actor whose step it is does it, leaves a record, and moves the word on. Nobody tells anybody
 //! what to do, so there is no protocol to get wrong.
 
+pub mod explore;
 pub mod family;
 pub mod fault;
+pub mod frames;
+mod khugepaged;
 pub mod kmsg;
 pub mod layout;
 pub mod look;
 pub mod page_state;
 pub mod pins;
+pub mod poke;
 pub mod pool;
+pub mod reclaim;
 pub mod request;
+pub mod require;
+pub mod storm;
+pub mod treat;
 pub mod turns;
 pub mod worker;

@@ -1,4 +1,4 @@
-//! What /proc/self/pagemap knows of the pages.
+//! What /proc/PID/pagemap knows of the pages.
 //! Documentation/admin-guide/mm/pagemap.rst.
 
 use std::fs::File;
@@ -7,11 +7,11 @@ use std::os::unix::fs::FileExt;
 
 use cowcheck_model::memory::{Memory, MemoryKind};
 use cowcheck_model::pages::Run;
-use cowcheck_model::step::{Actor, State};
+use cowcheck_model::step::Actor;
 use cowcheck_model::trace::{Observed, PageState};
 use cowcheck_sys::scan;
 
-use super::layout::{Layout, Part};
+use super::look::Place;
 
 const PFN: u64 = (1 << 55) - 1;
 
@@ -19,31 +19,44 @@ fn bit(entry: u64, bit: u32) -> bool {
     entry >> bit & 1 == 1
 }
 
-/// The page table of the process that opened it. A forked child needs its own.
+/// A process's page table. That of the process which opened it is its own: a forked child needs another.
 #[derive(Debug)]
-pub struct Pagemap(File);
+pub struct Pagemap {
+    pagemap: File,
+    /// Its folder in /proc.
+    process: String,
+}
 
 impl Pagemap {
     /// This process's.
     pub fn open() -> io::Result<Pagemap> {
-        File::open("/proc/self/pagemap").map(Pagemap)
+        Pagemap::of("/proc/self".to_owned())
+    }
+
+    /// Another's.
+    pub fn open_of(pid: i32) -> io::Result<Pagemap> {
+        Pagemap::of(format!("/proc/{pid}"))
+    }
+
+    fn of(process: String) -> io::Result<Pagemap> {
+        Ok(Pagemap { pagemap: File::open(format!("{process}/pagemap"))?, process })
     }
 }
 
-/// The states of `runs` in this page table, as few runs as possible.
+/// The states of the pages at these places of a page table, as few runs as possible.
 pub fn observe(
-    Pagemap(pagemap): &Pagemap,
+    table: &Pagemap,
     actor: Actor,
-    layout: &Layout,
     memory: Memory,
-    runs: &[Run],
+    page_size: usize,
+    places: &[Place],
 ) -> io::Result<Vec<Observed>> {
     let mut found: Vec<Observed> = Vec::new();
-    for part in layout.parts(runs) {
-        let huge = huge_ranges(pagemap, layout, memory, &part)?;
+    for part in places {
+        let huge = huge_ranges(table, memory, page_size, part)?;
         let mut bytes = vec![0; part.pages.count as usize * 8];
-        let address = layout.area.address(part.offset);
-        pagemap.read_exact_at(&mut bytes, (address / layout.page_size() * 8) as u64)?;
+        let address = part.address;
+        table.pagemap.read_exact_at(&mut bytes, (address / page_size * 8) as u64)?;
         let is_huge = |at| huge.iter().any(|(start, end)| (*start..*end).contains(&at));
         let mut before = 0;
         for (i, entry) in bytes.as_chunks::<8>().0.iter().enumerate() {
@@ -51,7 +64,7 @@ pub fn observe(
             let page = part.pages.first + i as u32;
             let present = bit(entry, 63);
             let pfn = if present { entry & PFN } else { 0 };
-            let pmd = present && is_huge(address + i * layout.page_size());
+            let pmd = present && is_huge(address + i * page_size);
             // Most pages differ from the one before in nothing but the frame's number.
             if let Some(last) = found.last_mut().filter(|last| last.pages.end() == page && i > 0)
                 && (entry ^ before) & !(if present { PFN } else { 0 }) == 0
@@ -91,17 +104,18 @@ fn follows(last: &Observed, pfn: u64) -> bool {
 }
 
 /// The address ranges of a part that huge leaf entries map.
-fn huge_ranges(pagemap: &File, layout: &Layout, memory: Memory, part: &Part) -> io::Result<Vec<(usize, usize)>> {
-    let start = layout.area.address(part.offset);
-    let end = start + layout.len(part);
+fn huge_ranges(table: &Pagemap, memory: Memory, page_size: usize, part: &Place) -> io::Result<Vec<(usize, usize)>> {
+    let Pagemap { pagemap, process } = table;
+    let start = part.address;
+    let end = start + part.pages.count as usize * page_size;
     if memory.kind.is_hugetlb() {
         return Ok(vec![(start, end)]);
     }
     match scan::huge(pagemap, start, end) {
         Ok(found) => Ok(found),
         // Before Linux 6.7.
-        Err(_) if memory.kind == MemoryKind::HugeZero => huge_by_frames(pagemap, layout, memory, start, end),
-        Err(_) => huge_by_smaps(start, end),
+        Err(_) if memory.kind == MemoryKind::HugeZero => huge_by_frames(pagemap, memory, page_size, start, end),
+        Err(_) => huge_by_smaps(process, start, end),
     }
 }
 
@@ -109,32 +123,32 @@ fn huge_ranges(pagemap: &File, layout: &Layout, memory: Memory, part: &Part) -> 
 /// PTEs maps the small zero page. So consecutive frames tell (to whoever may see them).
 fn huge_by_frames(
     pagemap: &File,
-    layout: &Layout,
     memory: Memory,
+    page_size: usize,
     start: usize,
     end: usize,
 ) -> io::Result<Vec<(usize, usize)>> {
     let frame = |address: usize| -> io::Result<u64> {
         let mut entry = [0; 8];
-        pagemap.read_exact_at(&mut entry, (address / layout.page_size() * 8) as u64)?;
+        pagemap.read_exact_at(&mut entry, (address / page_size * 8) as u64)?;
         Ok(u64::from_ne_bytes(entry) & PFN)
     };
     let size = memory.size as usize;
-    let last = size / layout.page_size() - 1;
+    let last = size / page_size - 1;
     let mut found = Vec::new();
     for from in (start / size * size..end).step_by(size) {
         let first = frame(from)?;
-        if first != 0 && frame(from + last * layout.page_size())? == first + last as u64 {
+        if first != 0 && frame(from + last * page_size)? == first + last as u64 {
             found.push((from.max(start), (from + size).min(end)));
         }
     }
     Ok(found)
 }
 
-/// The same by /proc/self/smaps, which counts by mapping: what a mapping holds in part is told as
+/// The same by smaps, which counts by mapping: what a mapping holds in part is told as
 /// not huge.
-fn huge_by_smaps(start: usize, end: usize) -> io::Result<Vec<(usize, usize)>> {
-    let smaps = std::fs::read_to_string("/proc/self/smaps")?;
+fn huge_by_smaps(process: &str, start: usize, end: usize) -> io::Result<Vec<(usize, usize)>> {
+    let smaps = std::fs::read_to_string(format!("{process}/smaps"))?;
     let mut found = Vec::new();
     let mut mapping = (0, 0);
     for line in smaps.lines() {
@@ -153,41 +167,4 @@ fn huge_by_smaps(start: usize, end: usize) -> io::Result<Vec<(usize, usize)>> {
         }
     }
     Ok(found)
-}
-
-/// Are all the pages in this state? If not, what was found instead.
-pub fn unmet(state: State, memory: Memory, page_size: u32, observed: &[Observed]) -> Option<String> {
-    let good = |observed: &&Observed| {
-        let is = &observed.state;
-        match state {
-            State::Populated => is.present,
-            State::Swapped => is.swapped,
-            State::PmdMapped => is.present && is.pmd,
-            State::PteMapped => is.present && !is.pmd,
-            State::Folio => is.present && in_folio(memory, page_size, observed),
-        }
-    };
-    let bad = observed.iter().find(|observed| !good(observed))?;
-    Some(format!("{} of {} is {}", pages(bad.pages), bad.actor, bad.state))
-}
-
-/// Where the folio's order is known, that and the places in it tell. Else: frames of one folio are consecutive and as
-/// aligned as the folio is large; where the numbers are hidden, presence is all there is to see.
-fn in_folio(memory: Memory, page_size: u32, observed: &Observed) -> bool {
-    let per_folio = (memory.size / u64::from(page_size)).max(1);
-    let first = u64::from(observed.pages.first);
-    if let Some(order) = observed.state.order {
-        return 1u64.checked_shl(order) == Some(per_folio) && u64::from(observed.index) == first % per_folio;
-    }
-    observed.pfn == 0 || (observed.pfn % per_folio == first % per_folio && whole(per_folio, observed.pages))
-}
-
-/// Does a run of consecutive frames begin and end with folios, or lie in one?
-fn whole(per_folio: u64, run: Run) -> bool {
-    let (first, end) = (u64::from(run.first), u64::from(run.end()));
-    first % per_folio == 0 && end % per_folio == 0 || run.count == 1 || first / per_folio == (end - 1) / per_folio
-}
-
-fn pages(run: Run) -> String {
-    format!("page{} {run}", if run.count == 1 { "" } else { "s" })
 }

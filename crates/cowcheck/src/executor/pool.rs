@@ -11,6 +11,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::request::{Request, Response};
 
 /// The hidden first argument that makes this program a worker.
@@ -32,15 +35,46 @@ pub fn kernel_name() -> String {
     format!("{} {}", name.release().to_string_lossy(), name.version().to_string_lossy())
 }
 
+/// What a worker can be asked.
+pub trait Ask: Serialize {
+    /// What it says then.
+    type Answer: Answer;
+
+    /// How long it may take.
+    fn limit(&self) -> Duration;
+}
+
+/// What a worker says.
+pub trait Answer: DeserializeOwned + Send + 'static {
+    /// Is the worker no longer good?
+    fn is_last(&self) -> bool;
+}
+
+impl Ask for Request {
+    type Answer = Response;
+
+    fn limit(&self) -> Duration {
+        Duration::from_millis(self.limit_ms).saturating_mul(self.repeat.max(1))
+    }
+}
+
+impl Answer for Response {
+    fn is_last(&self) -> bool {
+        self.spent
+    }
+}
+
 /// Something to run.
 #[derive(Debug, Clone)]
-pub struct Job {
+pub struct Job<Q = Request> {
     /// The caller's number for it.
     pub index: usize,
     /// What to run.
-    pub request: Request,
+    pub request: Q,
     /// Hugetlb pages it takes while it runs: bytes of a page, and how many.
     pub hugetlb: Option<(u64, u64)>,
+    /// Nothing else runs beside it.
+    pub alone: bool,
     /// How long it takes, compared with others: the longest begin first.
     pub cost: u64,
 }
@@ -58,11 +92,11 @@ pub enum Lost {
 
 /// What happens to a job.
 #[derive(Debug)]
-pub enum News {
+pub enum News<A = Response> {
     /// It is given to a worker.
     Begun(usize),
     /// It is done.
-    Done(usize, Result<Response, Lost>),
+    Done(usize, Result<A, Lost>),
 }
 
 /// What the caller wants after some news.
@@ -74,51 +108,96 @@ pub enum Wish {
     Stop,
 }
 
+/// Where jobs come from, and who wants to know what becomes of them.
+pub trait Source<Q: Ask> {
+    /// The next job, which must take no more hugetlb pages than are free; one that must be alone only if nothing else
+    /// runs (`is_idle`). `None` is asked again when another job is done; where none runs, it is the end.
+    fn next(&mut self, free: &BTreeMap<u64, u64>, is_idle: bool) -> Option<Job<Q>>;
+
+    /// News, in order, and every so often `None`, to be asked for its wish.
+    fn told(&mut self, news: Option<News<Q::Answer>>) -> Wish;
+}
+
 /// Runs the jobs in at most `width` workers. `free` says how many hugetlb pages of each size there
-/// are. `told` gets the news, in order, and every so often `None`, to be asked for its wish.
-/// Returns the jobs that were not done.
+/// are. `told` gets the news. Returns the jobs that were not done.
 pub fn run(
     jobs: Vec<Job>,
     width: usize,
-    mut free: BTreeMap<u64, u64>,
-    mut told: impl FnMut(Option<News>) -> Wish,
+    free: BTreeMap<u64, u64>,
+    told: impl FnMut(Option<News>) -> Wish,
 ) -> Vec<usize> {
-    let mut waiting = jobs;
+    let mut list = List { waiting: jobs, told };
     // The queue is taken from its end.
-    waiting.sort_by_key(|job| (job.cost, std::cmp::Reverse(job.index)));
+    list.waiting.sort_by_key(|job| (job.cost, std::cmp::Reverse(job.index)));
+    let width = width.min(list.waiting.len().max(1));
+    let running = serve(&mut list, width, free);
+    list.waiting.iter().map(|job| job.index).chain(running).collect()
+}
+
+/// Jobs that are all known beforehand.
+struct List<F> {
+    waiting: Vec<Job>,
+    told: F,
+}
+
+impl<F: FnMut(Option<News>) -> Wish> Source<Request> for List<F> {
+    fn next(&mut self, free: &BTreeMap<u64, u64>, is_idle: bool) -> Option<Job> {
+        let may = |job: &Job| fits(job.hugetlb, free) && (is_idle || !job.alone);
+        let position = self.waiting.iter().rposition(may)?;
+        Some(self.waiting.remove(position))
+    }
+
+    fn told(&mut self, news: Option<News>) -> Wish {
+        (self.told)(news)
+    }
+}
+
+/// The same for jobs that come one by one. Returns those that were begun and not done.
+pub fn serve<Q: Ask>(source: &mut dyn Source<Q>, width: usize, mut free: BTreeMap<u64, u64>) -> Vec<usize> {
     let (send, news) = mpsc::channel();
-    let mut seats: Vec<Seat> =
-        (0..width.max(1).min(waiting.len().max(1))).map(|number| Seat::new(number, send.clone())).collect();
+    let mut seats: Vec<Seat<Q>> = (0..width.max(1)).map(|number| Seat::new(number, send.clone())).collect();
     let mut stopped = false;
     loop {
+        let mut had_job = false;
         if !stopped {
-            for seat in seats.iter_mut().filter(|seat| seat.job.is_none()) {
-                let Some(position) = waiting.iter().rposition(|job| fits(job, &free)) else { break };
-                let job = waiting.remove(position);
-                if let Some((size, pages)) = job.hugetlb {
-                    free.entry(size).and_modify(|free| *free -= pages);
+            for number in 0..seats.len() {
+                if seats[number].job.is_some() {
+                    continue;
                 }
-                stopped |= told(Some(News::Begun(job.index))) == Wish::Stop;
+                if seats.iter().any(|seat| seat.job.as_ref().is_some_and(|job| job.alone)) {
+                    break;
+                }
+                let is_idle = seats.iter().all(|seat| seat.job.is_none());
+                let Some(job) = source.next(&free, is_idle) else { break };
+                let seat = &mut seats[number];
+                had_job = true;
+                if let Some((size, pages)) = job.hugetlb {
+                    free.entry(size).and_modify(|free| *free = free.saturating_sub(pages));
+                }
+                stopped |= source.told(Some(News::Begun(job.index))) == Wish::Stop;
                 let index = job.index;
                 if let Err(error) = seat.begin(job) {
                     let lost = Lost::NotStarted(format!("no worker process could be started: {error}"));
                     give_back(seat.job.take().as_ref(), &mut free);
                     seat.replace();
-                    stopped |= told(Some(News::Done(index, Err(lost)))) == Wish::Stop;
+                    stopped |= source.told(Some(News::Done(index, Err(lost)))) == Wish::Stop;
                 }
             }
         }
         let is_idle = seats.iter().all(|seat| seat.job.is_none());
-        if stopped || (is_idle && !waiting.iter().any(|job| fits(job, &free))) {
-            let mut left: Vec<usize> = waiting.iter().map(|job| job.index).collect();
-            left.extend(seats.iter().filter_map(|seat| seat.job.as_ref()).map(|job| job.index));
+        if is_idle && had_job && !stopped {
+            // None of them could be begun; the next ones may.
+            continue;
+        }
+        if stopped || is_idle {
+            let left = seats.iter().filter_map(|seat| seat.job.as_ref()).map(|job| job.index).collect();
             // All at once, before each is waited for.
             seats.iter_mut().for_each(Seat::dismiss);
             return left;
         }
         let received = receive(&news);
         if received.is_none() {
-            stopped |= told(None) == Wish::Stop;
+            stopped |= source.told(None) == Wish::Stop;
         }
         let given_up = seats.iter_mut().filter_map(|seat| Some((seat.number, seat.generation, seat.look()?)));
         for (number, generation, result) in received.into_iter().chain(given_up.collect::<Vec<_>>()) {
@@ -127,7 +206,7 @@ pub fn run(
             give_back(Some(&job), &mut free);
             let result = match result {
                 Ok(response) => {
-                    if response.spent {
+                    if response.is_last() {
                         seat.replace();
                     }
                     Ok(response)
@@ -142,51 +221,51 @@ pub fn run(
                     })
                 }
             };
-            stopped |= told(Some(News::Done(job.index, result))) == Wish::Stop;
+            stopped |= source.told(Some(News::Done(job.index, result))) == Wish::Stop;
         }
     }
 }
 
-fn give_back(job: Option<&Job>, free: &mut BTreeMap<u64, u64>) {
+fn give_back<Q>(job: Option<&Job<Q>>, free: &mut BTreeMap<u64, u64>) {
     if let Some((size, pages)) = job.and_then(|job| job.hugetlb) {
         free.entry(size).and_modify(|free| *free += pages);
     }
 }
 
-fn fits(job: &Job, free: &BTreeMap<u64, u64>) -> bool {
-    job.hugetlb.is_none_or(|(size, pages)| free.get(&size).is_some_and(|free| *free >= pages))
+/// Are so many hugetlb pages free?
+pub fn fits(hugetlb: Option<(u64, u64)>, free: &BTreeMap<u64, u64>) -> bool {
+    hugetlb.is_none_or(|(size, pages)| free.get(&size).is_some_and(|free| *free >= pages))
 }
 
-fn receive(news: &Receiver<Message>) -> Option<Message> {
+fn receive<A>(news: &Receiver<Message<A>>) -> Option<Message<A>> {
     news.recv_timeout(Duration::from_millis(100)).ok()
 }
 
 /// What a reading thread says: which seat, which of its workers, and what that said; or why it says
 /// no more.
-type Message = (usize, u32, Result<Response, String>);
+type Message<A> = (usize, u32, Result<A, String>);
 
 /// A place for one worker, and the thread that reads what it says.
-struct Seat {
+struct Seat<Q: Ask> {
     number: usize,
     /// Which worker sits here: one that was replaced may still be heard of.
     generation: u32,
-    news: Sender<Message>,
+    news: Sender<Message<Q::Answer>>,
     worker: Option<Child>,
-    job: Option<Job>,
+    job: Option<Job<Q>>,
     /// When the worker is killed.
     deadline: Instant,
 }
 
-impl Seat {
-    fn new(number: usize, news: Sender<Message>) -> Seat {
+impl<Q: Ask> Seat<Q> {
+    fn new(number: usize, news: Sender<Message<Q::Answer>>) -> Self {
         Seat { number, generation: 0, news, worker: None, job: None, deadline: Instant::now() }
     }
 
-    fn begin(&mut self, job: Job) -> io::Result<()> {
+    fn begin(&mut self, job: Job<Q>) -> io::Result<()> {
         let mut line = serde_json::to_vec(&job.request).map_err(io::Error::other)?;
         line.push(b'\n');
-        let limit = Duration::from_millis(job.request.limit_ms).saturating_mul(job.request.repeat.max(1));
-        self.deadline = Instant::now() + limit + GRACE;
+        self.deadline = Instant::now() + job.request.limit() + GRACE;
         self.job = Some(job);
         if self.worker.is_none() {
             self.start()?;
@@ -228,19 +307,19 @@ impl Seat {
     }
 
     /// The job that was running in the worker of that generation.
-    fn end(&mut self, generation: u32) -> Option<Job> {
+    fn end(&mut self, generation: u32) -> Option<Job<Q>> {
         if generation == self.generation { self.job.take() } else { None }
     }
 
     /// Is its worker far over its time? If so, in words.
-    fn overdue(&self, job: &Job) -> Option<String> {
-        let limit = Duration::from_millis(job.request.limit_ms).saturating_mul(job.request.repeat.max(1));
+    fn overdue(&self, job: &Job<Q>) -> Option<String> {
+        let limit = job.request.limit();
         (Instant::now() >= self.deadline)
             .then(|| format!("the worker process gave no answer for {} s and was killed", (limit + GRACE).as_secs()))
     }
 
     /// Kills a worker that is far over its time, and gives up one that does not even die.
-    fn look(&mut self) -> Option<Result<Response, String>> {
+    fn look(&mut self) -> Option<Result<Q::Answer, String>> {
         let over = Instant::now().checked_duration_since(self.deadline)?;
         self.job.as_ref()?;
         self.kill();
@@ -283,7 +362,7 @@ fn wait(worker: &mut Child, limit: Duration) -> Option<ExitStatus> {
     }
 }
 
-impl Drop for Seat {
+impl<Q: Ask> Drop for Seat<Q> {
     fn drop(&mut self) {
         self.dismiss();
         let Some(mut worker) = self.worker.take() else { return };

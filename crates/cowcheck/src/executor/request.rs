@@ -24,13 +24,15 @@ pub struct Request {
     pub devices: Devices,
 }
 
-/// The devices that take pins, where there are any.
+/// What the steps need of the machine, where it is there: devices that take pins, and a cgroup.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Devices {
     /// The helper module's: all pins, and looks at page tables.
     pub helper: Option<String>,
     /// The kernel's gup_test: long-term read-only pins.
     pub gup_test: Option<String>,
+    /// A cgroup that memory can be reclaimed from.
+    pub cgroup: Option<String>,
 }
 
 /// What came of it.

@@ -9,6 +9,7 @@ use std::io::{self, BufRead, Write};
 use std::time::{Duration, Instant};
 
 use cowcheck_model::checker::judge;
+use cowcheck_model::pages::Run;
 use cowcheck_model::scenario::Scenario;
 use cowcheck_model::step::Actor;
 use cowcheck_model::text;
@@ -17,9 +18,10 @@ use cowcheck_model::verdict::{Kind, Verdict};
 use cowcheck_sys::process::{self, Fork};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::family::{self, Plan};
+use super::explore::Work;
+use super::family::{self, Patience, Plan};
 use super::kmsg::KernelLog;
-use super::look::Look;
+use super::look::{Look, Place};
 use super::page_state::Pagemap;
 use super::request::{Request, Response};
 use super::turns::{Entry, Turns, died, entries};
@@ -30,6 +32,10 @@ const VANISH: Duration = Duration::from_secs(5);
 /// How often a scenario is run whose set-up was not reached. Whatever else goes on in the machine can
 /// swap a page out or split a THP at the wrong moment.
 const ATTEMPTS: u32 = 3;
+
+/// Nor is it run again once it took so long: the pool waits for an answer no longer than the limit of one run, and a grace
+/// that is twice this.
+const ATTEMPTS_FOR: Duration = Duration::from_secs(10);
 
 /// How many logs of runs that passed are kept.
 const PASSED: usize = 64;
@@ -51,15 +57,28 @@ pub fn main() -> io::Result<()> {
         page_size: rustix::param::page_size() as u32,
         soft_dirty: soft_dirty(),
         nonce: (process::id() as u16).wrapping_mul(257),
+        covered: HashSet::new(),
     };
     let mut out = io::stdout().lock();
     for line in io::stdin().lock().lines() {
-        let request: Request = serde_json::from_str(&line?).map_err(io::Error::other)?;
-        let response = worker.run(&request);
-        serde_json::to_writer(&mut out, &response).map_err(io::Error::other)?;
-        out.write_all(b"\n")?;
+        let line = line?;
+        let (mut said, spent) = match serde_json::from_str::<Work>(&line) {
+            Ok(work) => {
+                let done = worker.explore(&work);
+                (serde_json::to_vec(&done), done.spent())
+            }
+            // It has no tag.
+            Err(_) => {
+                let request: Request = serde_json::from_str(&line).map_err(io::Error::other)?;
+                let response = worker.run(&request);
+                (serde_json::to_vec(&response), response.spent)
+            }
+        };
+        let said = said.as_mut().map_err(|error| io::Error::other(error.to_string()))?;
+        said.push(b'\n');
+        out.write_all(said)?;
         out.flush()?;
-        if response.spent {
+        if spent {
             break;
         }
     }
@@ -72,32 +91,34 @@ fn soft_dirty() -> bool {
     let page = rustix::param::page_size();
     let memory = Memory::new(MemoryKind::Anon, page as u64);
     let Ok(layout) = super::layout::Layout::new(memory, page, 1) else { return false };
-    let all = [cowcheck_model::pages::Run { first: 0, count: 1 }];
+    let all = [Place { pages: Run { first: 0, count: 1 }, address: layout.area.address(0) }];
     layout.area.store(0).is_ok()
         && Pagemap::open()
-            .and_then(|pagemap| super::page_state::observe(&pagemap, Actor::A, &layout, memory, &all))
+            .and_then(|pagemap| super::page_state::observe(&pagemap, Actor::A, memory, page, &all))
             .is_ok_and(|states| states.iter().all(|observed| observed.state.soft_dirty))
 }
 
-struct Worker {
-    turns: Turns,
-    log: Option<KernelLog>,
+pub(super) struct Worker {
+    pub(super) turns: Turns,
+    pub(super) log: Option<KernelLog>,
     kernel: String,
-    page_size: u32,
+    pub(super) page_size: u32,
     soft_dirty: bool,
     /// Tells the runs of this worker apart. Workers begin at different places, so that a page from
     /// another's memory is foreign, too.
-    nonce: u16,
+    pub(super) nonce: u16,
+    /// What the explorer has been told already.
+    pub(super) covered: HashSet<String>,
 }
 
 /// How one run ended, as the worker saw it.
-struct Over {
+pub(super) struct Over {
     /// Why, where the log does not say.
-    end: Option<End>,
+    pub(super) end: Option<End>,
     /// A is gone.
-    a_gone: bool,
+    pub(super) a_gone: bool,
     /// Somebody could not be killed.
-    stuck: bool,
+    pub(super) stuck: bool,
 }
 
 impl Worker {
@@ -107,7 +128,10 @@ impl Worker {
         match text::parse_valid(&request.scenario, self.page_size) {
             Ok(scenario) => {
                 self.families(request, &scenario, &mut response);
-                while request.repeat == 1 && response.attempts < ATTEMPTS && is_inconclusive(&response) {
+                let may_again = |response: &Response| {
+                    response.attempts < ATTEMPTS && began.elapsed() < ATTEMPTS_FOR && is_inconclusive(response)
+                };
+                while request.repeat == 1 && may_again(&response) {
                     response.traces.clear();
                     response.attempts += 1;
                     self.families(request, &scenario, &mut response);
@@ -138,6 +162,7 @@ impl Worker {
             scenario,
             page_size: self.page_size,
             states: request.states,
+            patience: Patience::FULL,
             fault: request.fault,
             devices: &request.devices,
             look: look.as_ref(),
@@ -151,7 +176,9 @@ impl Worker {
         while left > 0 && !response.spent {
             self.turns.reset(0);
             let a = match process::fork() {
-                Ok(Fork::Child) => become_a(&plan, &self.turns, left, self.nonce),
+                Ok(Fork::Child) => {
+                    become_a(std::iter::repeat_n(&plan, left as usize), &self.turns, plan.worker, self.nonce)
+                }
                 Ok(Fork::Parent(pid)) => {
                     // A does it, too. Whoever comes first, the group is there when it is to be killed.
                     process::own_group(pid);
@@ -203,7 +230,7 @@ impl Worker {
     }
 
     /// Waits until the run is over or its time is.
-    fn watch(&self, plan: &Plan<'_>, a: i32, limit: Duration, last: bool) -> Over {
+    pub(super) fn watch(&self, plan: &Plan<'_>, a: i32, limit: Duration, last: bool) -> Over {
         let scenario = plan.scenario;
         let deadline = Instant::now() + limit;
         let finished = scenario.steps.len() + 1;
@@ -222,7 +249,7 @@ impl Worker {
                 }
                 Err(_) => return Over { end: None, a_gone: true, stuck: !self.bury(a) },
             }
-            if !last && turn >= finished && self.turns.resting() {
+            if !last && turn >= finished && self.turns.resting() && !self.has_orphans() {
                 return Over { end: None, a_gone: false, stuck: false };
             }
             self.reap_orphans(plan, turn);
@@ -253,13 +280,21 @@ impl Worker {
         }
     }
 
+    /// Is an actor still there whose parent has exited? It would walk on in the next run. Others are gone when A rests:
+    /// parents wait for their children.
+    fn has_orphans(&self) -> bool {
+        let others = (1..Actor::MAX).filter_map(Actor::new).filter(|actor| self.turns.lives(*actor));
+        // An error means that it is not ours, or reaped already.
+        others.map(|actor| process::wait(self.turns.pid(actor), false)).any(|state| matches!(state, Ok(None)))
+    }
+
     /// Ends the whole family. `false` if a process would not go.
-    fn bury(&self, a: i32) -> bool {
+    pub(super) fn bury(&self, a: i32) -> bool {
         process::kill(-a);
         process::reap_all(VANISH)
     }
 
-    fn trace(
+    pub(super) fn trace(
         &self,
         scenario: &Scenario,
         records: Vec<Record>,
@@ -283,7 +318,7 @@ impl Worker {
 }
 
 /// The records of a run, and how it ended: `end` where the log does not say.
-fn collect(log: &[u8], end: Option<End>) -> (Vec<Record>, End) {
+pub(super) fn collect(log: &[u8], end: Option<End>) -> (Vec<Record>, End) {
     let mut records = Vec::new();
     let mut told = None;
     for entry in entries(log) {
@@ -307,22 +342,27 @@ fn empty() -> Scenario {
     Scenario { about: vec![], memory, steps: vec![] }
 }
 
-/// The child's side of the fork: actor A, for at most `runs` runs.
-fn become_a(plan: &Plan<'_>, turns: &Turns, runs: u32, mut nonce: u16) -> ! {
+/// The child's side of the fork: actor A, for these runs at most, one after the other.
+pub(super) fn become_a<'a>(
+    mut plans: impl ExactSizeIterator<Item = &'a Plan<'a>>,
+    turns: &'a Turns,
+    worker: i32,
+    mut nonce: u16,
+) -> ! {
     process::own_group(0);
-    process::die_with(plan.worker);
+    process::die_with(worker);
     // An error leaves the worker's kill.
-    let _ = process::know_worker(plan.worker);
+    let _ = process::know_worker(worker);
     process::prefer_oom();
     process::call(b"cow-A");
     // The pipe to the tool is the worker's: whoever else holds it open hides the worker's death.
     let _ = rustix::stdio::dup2_stdout(io::stderr());
     turns.set_pid(Actor::A, process::id());
-    for left in (0..runs).rev() {
+    while let Some(plan) = plans.next() {
         let run = turns.run();
         family::live(plan, turns, nonce.max(1));
         nonce = nonce.wrapping_add(1);
-        if left == 0 || turns.aborted() {
+        if plans.len() == 0 || turns.aborted() {
             break;
         }
         turns.rest(true);

@@ -76,8 +76,20 @@ fn carry_out(port: &mut File) -> io::Result<()> {
     let order = fs::read(order::PLACE).map_err(|error| about(order::PLACE, &error))?;
     let order: Order = serde_json::from_slice(&order)?;
     for module in &order.modules {
-        if let Err(error) = load(module) {
-            say(port, &Said::Note(format!("the module {} could not be loaded: {error}", module.path.display())))?;
+        let stem = module.path.file_stem().unwrap_or_default().to_string_lossy();
+        // Behind its number.
+        let name = stem.split_once('-').map_or(&*stem, |(_, name)| name);
+        match (load(module), module.required) {
+            (Ok(()), false) => {}
+            // Somebody's own module may change everything, so the results name it.
+            (Ok(()), true) => {
+                say(port, &Said::Note(format!("loaded the module {name}, with \"{}\"", module.parameters)))?
+            }
+            (Err(error), false) => say(port, &Said::Note(format!("the module {name} could not be loaded: {error}")))?,
+            (Err(error), true) => {
+                let told = format!("the module {name} could not be loaded: {error}; the kernel's log may say why");
+                return Err(io::Error::other(told));
+            }
         }
     }
     if let Some(told) = swap_to_ram_disk(&order) {
@@ -140,7 +152,8 @@ fn load(module: &ModuleFile) -> io::Result<()> {
     let image = fs::read(&module.path)?;
     let parameters = CString::new(module.parameters.as_str()).map_err(io::Error::other)?;
     match init_module(&image, &parameters) {
-        Err(rustix::io::Errno::EXIST) => Ok(()),
+        // Another of that name may have other parameters.
+        Err(rustix::io::Errno::EXIST) if !module.required => Ok(()),
         other => Ok(other?),
     }
 }

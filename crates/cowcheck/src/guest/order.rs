@@ -1,6 +1,6 @@
 //! What a guest is to do. It finds it in its initramfs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use cowcheck_model::text;
@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::Planted;
 use crate::executor::fault::Fault;
+use crate::explore::campaign::Order as Exploration;
 use crate::known::Known;
 use crate::suite::check::Check;
-use crate::suite::select::{Selection, Unknown, select};
+use crate::suite::select::{Selection, Unknown, select, unknown_id};
 use crate::suite::{self, Sizes};
 
 /// Where the order lies in the guest. Where there is none, a process 1 is no guest of ours.
@@ -32,6 +33,8 @@ pub struct ModuleFile {
     pub path: PathBuf,
     /// Its parameters, as init_module(2) takes them.
     pub parameters: String,
+    /// Nothing is done without it.
+    pub required: bool,
 }
 
 /// What a guest is for.
@@ -42,6 +45,8 @@ pub enum Task {
     Checks(Checks),
     /// Running a program with everything set up that checks need. It lies in the initramfs.
     Program(Vec<String>),
+    /// Exploring.
+    Explore(Box<Exploration>),
     /// A prompt on the console.
     Shell,
 }
@@ -59,6 +64,8 @@ pub struct Checks {
     pub limit_ms: u64,
     /// Stop at the first failure.
     pub fail_fast: bool,
+    /// How often what failed is run again, alone, at most: until it has failed again.
+    pub confirm: u32,
     /// Are the traces wanted?
     pub traces: bool,
     /// Only checks that cow.c has.
@@ -79,6 +86,8 @@ pub struct Checks {
 pub enum What {
     /// Of the catalogue.
     Selection(Selection),
+    /// Ids of the catalogue, in the order in which they are run.
+    Ids(Vec<String>),
     /// The name and the text of `.cow` files.
     Scenarios(Vec<(String, String)>),
 }
@@ -88,6 +97,15 @@ impl Checks {
     pub fn checks(&self, sizes: &Sizes) -> Result<Vec<Check>, Unknown> {
         let mut checks = match &self.what {
             What::Selection(selection) => select(suite::catalogue(sizes), selection)?,
+            What::Ids(ids) => {
+                let all = suite::catalogue(sizes);
+                let by_id: BTreeMap<&str, &Check> = all.iter().map(|check| (check.id.as_str(), check)).collect();
+                let find = |id: &String| {
+                    let found = by_id.get(id.as_str()).map(|check| (*check).clone());
+                    found.ok_or_else(|| Unknown(unknown_id(id, &all)))
+                };
+                ids.iter().map(find).collect::<Result<_, _>>()?
+            }
             What::Scenarios(files) => {
                 let read = |(name, text): &(String, String)| {
                     text::parse_valid(text, sizes.page as u32)

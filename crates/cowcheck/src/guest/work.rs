@@ -9,6 +9,8 @@ use std::time::Duration;
 use super::fault::Planted;
 use super::order::{self, Checks, Order, Task};
 use super::shell;
+use crate::explore::campaign;
+use crate::explore::news::News;
 use crate::here::{self, Plan, Settings};
 use crate::provide::needs::Needs;
 use crate::provide::roots::Roots;
@@ -37,6 +39,7 @@ fn carry_out() -> anyhow::Result<ExitCode> {
     match order.task {
         Task::Checks(checks) => run(checks),
         Task::Program(args) => program(&args),
+        Task::Explore(order) => explore(*order),
         Task::Shell => Ok(shell::main()),
     }
 }
@@ -58,6 +61,7 @@ fn run(order: Checks) -> anyhow::Result<ExitCode> {
         jobs: order.jobs,
         limit: Duration::from_millis(order.limit_ms),
         fail_fast: order.fail_fast,
+        confirm: order.confirm,
         save_trace: None,
         fault: order.fault,
         settings: Settings::ForGood,
@@ -65,6 +69,19 @@ fn run(order: Checks) -> anyhow::Result<ExitCode> {
         done: order.done,
     };
     here::run(plan, &AtomicBool::new(false), &mut wire)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn explore(order: campaign::Order) -> anyhow::Result<ExitCode> {
+    let planted = order.guest_fault;
+    let mut tell = |news| {
+        let begins = |number: usize| matches!(&news, News::Begin(all) if all.iter().any(|(name, _)| *name == number.to_string()));
+        let fault = planted.filter(|planted| begins(planted.index));
+        say(&Said::Explored(Box::new(news)))?;
+        fault.into_iter().for_each(|planted| planted.fault.commit());
+        Ok(())
+    };
+    campaign::run(order, Settings::ForGood, &AtomicBool::new(false), &mut tell)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::cell::Cell;
 use super::change::{Change, Trend};
+use super::collapses::{Row, rows};
 use super::kernel::{Kernel, State};
 use super::sheet::{Check, Matrix};
 use super::untested::Untested;
@@ -26,6 +27,7 @@ pub fn json(matrix: &Matrix) -> Value {
         "checks": matrix.checks.iter().map(of_check).collect::<Vec<_>>(),
         "changes": changes(false),
         "steady": changes(true),
+        "collapses": rows(matrix).iter().map(of_row).collect::<Vec<_>>(),
         "untested": matrix.untested.iter().map(of_untested).collect::<Vec<_>>(),
     })
 }
@@ -80,6 +82,10 @@ fn of_cell(cell: &Cell) -> Value {
 fn of_change(matrix: &Matrix, change: &Change) -> Value {
     let ids: Vec<&str> = change.checks.iter().map(|index| matrix.checks[*index].id.as_str()).collect();
     json!({ "trend": change.trend.word(), "sentence": change.sentence, "checks": ids })
+}
+
+fn of_row(row: &Row<'_>) -> Value {
+    json!({ "sharing": row.pattern, "how": row.how, "counts": row.counts })
 }
 
 fn of_untested(untested: &Untested) -> Value {

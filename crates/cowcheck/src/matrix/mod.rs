@@ -7,7 +7,7 @@
 mod cell;
 mod change;
 mod collapses;
-mod html;
+pub(crate) mod html;
 mod json;
 mod kernel;
 mod name;

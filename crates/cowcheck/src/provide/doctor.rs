@@ -3,6 +3,7 @@
 use std::fmt;
 
 use cowcheck_model::memory::Size;
+use cowcheck_sys::uffd::feature;
 use serde::Serialize;
 
 use super::machine::{Helper, Machine, Pagemap, Setting, ThpSize, about};
@@ -102,6 +103,19 @@ pub fn doctor(machine: &Machine) -> Report {
         },
     ));
     lines.push(ask(machine, "MADV_COLLAPSE", Needs { collapse: true, ..Needs::default() }, String::new()));
+    lines.push(ask(machine, "guard pages", Needs { guard: true, ..Needs::default() }, String::new()));
+    let cgroup = machine.cgroup.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+    lines.push(ask(machine, "reclaim by cgroup", Needs { cgroup: true, ..Needs::default() }, cgroup));
+    lines.push(ask(machine, "forced writes", Needs { force: true, ..Needs::default() }, String::new()));
+    lines.push(ask(
+        machine,
+        "write protection by userfaultfd",
+        Needs { uffd: feature::PAGEFAULT_FLAG_WP | feature::SIGBUS, ..Needs::default() },
+        String::new(),
+    ));
+    lines.push(ask(machine, "KSM", Needs { ksm: true, ..Needs::default() }, "it runs".to_owned()));
+    lines.push(ask(machine, "splitting folios", Needs { split: true, ..Needs::default() }, "by debugfs".to_owned()));
+    lines.push(ask(machine, "moving pages", Needs { migrate: true, ..Needs::default() }, String::new()));
     lines.push(page_states(machine));
     lines.push(if machine.kmsg {
         line("kernel log", State::Ok, "warnings during a check are seen", "")

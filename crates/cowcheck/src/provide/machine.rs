@@ -60,6 +60,20 @@ pub struct Machine {
     pub io_uring: Result<(), String>,
     /// The kernel knows MADV_COLLAPSE.
     pub collapse: bool,
+    /// The kernel knows MADV_GUARD_INSTALL.
+    pub guard: bool,
+    /// The cgroup that a family can be reclaimed from.
+    pub cgroup: Option<PathBuf>,
+    /// May /proc/self/mem write where the mapping forbids it? If not, why.
+    pub force: Result<(), String>,
+    /// What userfaultfd can do (`UFFD_FEATURE_...`), or why there is none.
+    pub uffd: Result<u64, String>,
+    /// KSM.
+    pub ksm: Ksm,
+    /// Can folios be split by debugfs? If not, why.
+    pub split: Result<(), String>,
+    /// Can pages be moved: is there another node, or may memory be compacted?
+    pub migrate: bool,
     /// What /proc/self/pagemap shows.
     pub pagemap: Pagemap,
     /// Can the kernel log be read?
@@ -174,6 +188,17 @@ pub enum Helper {
     Absent,
 }
 
+/// Whether KSM merges pages (Documentation/admin-guide/mm/ksm.rst).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ksm {
+    /// The kernel has none.
+    Absent,
+    /// It is switched off.
+    Off,
+    /// It runs.
+    On,
+}
+
 /// What /proc/self/pagemap shows (Documentation/admin-guide/mm/pagemap.rst).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pagemap {
@@ -215,6 +240,21 @@ impl Machine {
             debugfs: is_mounted(roots, &roots.debugfs()),
             io_uring: io_uring_usable(roots, sys_admin, io_uring),
             collapse: cowcheck_sys::advice::is_known(cowcheck_sys::advice::COLLAPSE),
+            guard: cowcheck_sys::advice::is_known(cowcheck_sys::advice::GUARD),
+            cgroup: super::cgroup::find(roots),
+            force: cowcheck_sys::force::allowed(rustix::param::page_size()).map_err(|error| error.to_string()),
+            uffd: cowcheck_sys::uffd::features().map_err(|error| error.to_string()),
+            ksm: match roots::number(&roots.ksm().join("run")) {
+                None => Ksm::Absent,
+                Some(1) => Ksm::On,
+                Some(_) => Ksm::Off,
+            },
+            split: OpenOptions::new()
+                .write(true)
+                .open(roots.debugfs().join("split_huge_pages"))
+                .map(drop)
+                .map_err(|error| error.to_string()),
+            migrate: can_migrate(roots),
             pagemap: pagemap(roots),
             kmsg: File::open(roots.dev.join("kmsg")).is_ok(),
             could_not: Vec::new(),
@@ -222,14 +262,14 @@ impl Machine {
         }
     }
 
-    /// What takes pins, for the executor.
+    /// What takes pins and where memory is reclaimed, for the executor.
     pub fn devices(&self) -> Devices {
         let text = |path: &PathBuf| path.display().to_string();
         let helper = match &self.helper {
             Helper::Ready(path) => Some(text(path)),
             Helper::Unusable(_) | Helper::Absent => None,
         };
-        Devices { helper, gup_test: self.gup_test.as_ref().map(text) }
+        Devices { helper, gup_test: self.gup_test.as_ref().map(text), cgroup: self.cgroup.as_ref().map(text) }
     }
 
     /// Bytes of swap not in use.
@@ -368,6 +408,12 @@ fn helper(roots: &Roots) -> Helper {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Helper::Absent,
         Err(error) => Helper::Unusable(error.to_string()),
     }
+}
+
+fn can_migrate(roots: &Roots) -> bool {
+    let nodes = roots::text(&roots.sys.join("devices/system/node/has_memory")).unwrap_or_default();
+    let compacts = || OpenOptions::new().write(true).open(roots.proc.join("sys/vm/compact_memory")).is_ok();
+    crate::executor::treat::nodes(&nodes).len() > 1 || compacts()
 }
 
 fn gup_test(roots: &Roots) -> Option<PathBuf> {

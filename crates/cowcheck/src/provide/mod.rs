@@ -9,6 +9,7 @@
 //! Before a setting is changed, how to undo it ([`undo::Undo`]) is written to the journal and told to
 //! the guard. So a change is known to three: this process, the guard and the disk.
 
+pub(crate) mod cgroup;
 mod change;
 mod debugfs;
 pub mod doctor;
@@ -18,6 +19,7 @@ pub mod guard;
 mod guard_process;
 mod hugetlb;
 mod journal;
+mod ksm;
 mod lock;
 pub mod machine;
 pub mod modules;
@@ -58,8 +60,12 @@ pub enum Thing {
     Hugetlb(u64),
     /// Swap.
     Swap,
-    /// debugfs, to find the pin device.
+    /// debugfs, to find the pin device and what splits folios.
     Debugfs,
+    /// KSM, running.
+    Ksm,
+    /// A cgroup to reclaim memory from.
+    Cgroup,
 }
 
 impl fmt::Display for Thing {
@@ -70,6 +76,8 @@ impl fmt::Display for Thing {
             Thing::Hugetlb(bytes) => write!(f, "{} hugetlb pages", Size(*bytes)),
             Thing::Swap => f.write_str("swap"),
             Thing::Debugfs => f.write_str("debugfs"),
+            Thing::Ksm => f.write_str("KSM"),
+            Thing::Cgroup => f.write_str("a cgroup to reclaim memory from"),
         }
     }
 }
@@ -124,8 +132,12 @@ pub struct Wanted {
     pub swap: u64,
     /// Where a swap file may be made; /var/tmp if not given.
     pub swap_dir: Option<PathBuf>,
-    /// debugfs mounted, so that gup_test can be found.
+    /// debugfs mounted, so that gup_test and split_huge_pages can be found.
     pub debugfs: bool,
+    /// KSM running, and quickly.
+    pub ksm: bool,
+    /// A cgroup to reclaim memory from.
+    pub cgroup: bool,
 }
 
 impl Wanted {
@@ -136,7 +148,9 @@ impl Wanted {
         let mut wanted = Wanted { spare: SPARE, ..Wanted::default() };
         for need in needs {
             wanted.thp |= need.thp.is_some() || need.huge_zero_page;
-            wanted.debugfs |= need.pin_device;
+            wanted.debugfs |= need.pin_device || need.split;
+            wanted.ksm |= need.ksm;
+            wanted.cgroup |= need.cgroup;
             if let Some(pool) = need.hugetlb {
                 let pages = wanted.hugetlb.entry(pool.size).or_default();
                 // Gigantic pages take a good part of a machine's memory.
@@ -269,6 +283,12 @@ fn make(roots: &Roots, ledger: &mut dyn Ledger, wanted: &Wanted) -> (Vec<String>
     }
     if wanted.thp {
         thp::provide(&mut changes);
+    }
+    if wanted.cgroup {
+        cgroup::provide(&mut changes);
+    }
+    if wanted.ksm {
+        ksm::provide(&mut changes);
     }
     for (bytes, pages) in wanted.hugetlb.iter().rev() {
         hugetlb::provide(&mut changes, *bytes, *pages, wanted.spare);

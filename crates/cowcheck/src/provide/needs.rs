@@ -4,10 +4,12 @@ use std::path::Path;
 
 use cowcheck_model::memory::{MemoryKind, Size};
 use cowcheck_model::scenario::Scenario;
-use cowcheck_model::step::{Advice, Op, PinKind, State};
+use cowcheck_model::step::{Advice, Op, PinKind, State, Treatment};
+use cowcheck_model::storm::Rival;
 use cowcheck_model::verdict::Verdict;
+use cowcheck_sys::uffd::feature;
 
-use super::machine::{Helper, Machine, Pagemap, Setting, ThpSize, about};
+use super::machine::{Helper, Ksm, Machine, Pagemap, Setting, ThpSize, about};
 use super::pool::pages_taken;
 use super::{CouldNot, Thing};
 
@@ -34,6 +36,24 @@ pub struct Needs {
     pub memlock: u64,
     /// MADV_COLLAPSE.
     pub collapse: bool,
+    /// MADV_COLLAPSE of another process's memory.
+    pub of_another: bool,
+    /// khugepaged, woken while nothing else runs: it collapses what others have carefully mapped by PTEs.
+    pub khugepaged: bool,
+    /// MADV_GUARD_INSTALL.
+    pub guard: bool,
+    /// A cgroup that the family's memory is reclaimed from.
+    pub cgroup: bool,
+    /// Writes through /proc/self/mem that ask for no permission.
+    pub force: bool,
+    /// Features of userfaultfd; 0 where none is made.
+    pub uffd: u64,
+    /// KSM, running.
+    pub ksm: bool,
+    /// Splitting folios by debugfs.
+    pub split: bool,
+    /// Moving pages, to another node or by compaction.
+    pub migrate: bool,
     /// /proc/self/pagemap, to look at page states.
     pub pagemap: bool,
 }
@@ -76,10 +96,13 @@ impl Needs {
     /// From the text of the scenario alone.
     pub fn of(scenario: &Scenario, page_size: u32) -> Needs {
         let memory = scenario.memory;
-        let forks = scenario.steps.iter().filter(|step| matches!(step.op, Op::Fork(_))).count() as u64;
+        // A storm has one child at a time.
+        let storms = |rival| scenario.has(|op| matches!(op, Op::Storm(_, rivals) if rivals.has(rival)));
+        let forks = scenario.steps.iter().filter(|step| matches!(step.op, Op::Fork(_))).count() as u64
+            + u64::from(storms(Rival::Fork));
         let family = memory.bytes().saturating_mul(1 + forks);
-        let is_swapped = scenario
-            .has(|op| matches!(op, Op::Advise(Advice::PageOut, _) | Op::Require(State::Swapped, _)))
+        let is_swapped = (storms(Rival::Pageout)
+            || scenario.has(|op| matches!(op, Op::Advise(Advice::PageOut, _) | Op::Reclaim | Op::Require(State::Swapped, _))))
             // The kernel refuses the advice for hugetlb memory, and that can be what is checked.
             && !memory.kind.is_hugetlb();
         Needs {
@@ -97,9 +120,24 @@ impl Needs {
                 Op::Pin(kind, ..) => ![PinKind::READ_WRITE, PinKind::Splice].contains(kind),
                 _ => false,
             }),
-            io_uring: scenario.has(|op| matches!(op, Op::Pin(PinKind::READ_WRITE, ..))),
-            memlock: most_pinned(scenario, page_size),
-            collapse: scenario.has(|op| matches!(op, Op::Advise(Advice::Collapse, _))),
+            io_uring: storms(Rival::Pin) || scenario.has(|op| matches!(op, Op::Pin(PinKind::READ_WRITE, ..))),
+            memlock: most_pinned(scenario, page_size) + most_locked(scenario, page_size),
+            collapse: storms(Rival::Collapse)
+                || memory.kind == MemoryKind::ShmemThp
+                || scenario.has(|op| matches!(op, Op::Advise(Advice::Collapse, _) | Op::CollapseOf(..))),
+            of_another: scenario.has(|op| matches!(op, Op::CollapseOf(..))),
+            khugepaged: scenario.has(|op| matches!(op, Op::Khugepaged(_))),
+            guard: scenario.has(|op| matches!(op, Op::Advise(Advice::Guard | Advice::Unguard, _))),
+            cgroup: scenario.has(|op| *op == Op::Reclaim),
+            force: scenario.has(|op| matches!(op, Op::Poke(_))),
+            uffd: match scenario.has(|op| matches!(op, Op::Treat(Treatment::UffdWp | Treatment::UffdUnwp, _))) {
+                false => 0,
+                true if memory.kind.is_hugetlb() || memory.kind.has_file() => UFFD_WP | feature::WP_HUGETLBFS_SHMEM,
+                true => UFFD_WP,
+            },
+            ksm: scenario.has(|op| matches!(op, Op::Ksm)),
+            split: scenario.has(|op| matches!(op, Op::Treat(Treatment::Split, _))),
+            migrate: scenario.has(|op| matches!(op, Op::Treat(Treatment::Migrate, _))),
             pagemap: scenario.has(|op| matches!(op, Op::Require(..))),
         }
     }
@@ -109,10 +147,17 @@ impl Needs {
         if self.collapse && !machine.collapse {
             return unmet("kernel without MADV_COLLAPSE", "Linux 6.1 or later");
         }
+        if self.of_another && !machine.root {
+            return unmet("process_madvise(2) on another process is for root only", "run as root");
+        }
+        if self.khugepaged && !machine.root {
+            return unmet("khugepaged is for root only to wake", "run as root");
+        }
         if self.pagemap && machine.pagemap == Pagemap::None {
             return unmet("no /proc/self/pagemap", "a kernel with CONFIG_PROC_PAGE_MONITOR=y and /proc mounted");
         }
-        self.thp_unmet(machine)
+        self.calls_unmet(machine)
+            .or_else(|| self.thp_unmet(machine))
             .or_else(|| self.hugetlb_unmet(machine))
             .or_else(|| self.pins_unmet(machine))
             .or_else(|| self.swap_unmet(machine))
@@ -122,6 +167,63 @@ impl Needs {
                     unmet(format!("less than {} of memory available", Size(self.memory)), "free some memory")
                 })?
             })
+    }
+
+    /// What other calls the kernel must know.
+    fn calls_unmet(&self, machine: &Machine) -> Option<Unmet> {
+        if self.guard && !machine.guard {
+            return unmet("kernel without MADV_GUARD_INSTALL", "Linux 6.13 or later");
+        }
+        if self.cgroup && machine.cgroup.is_none() {
+            return refused(machine, Thing::Cgroup).or_else(|| {
+                unmet("no cgroup to reclaim memory from", machine.provide_or("mkdir /sys/fs/cgroup/cowcheck"))
+            });
+        }
+        if self.force
+            && let Err(why) = &machine.force
+        {
+            let remedy = "mount /proc, and boot with proc_mem.force_override=always";
+            return unmet(format!("no forced writes by /proc/self/mem: {why}"), remedy);
+        }
+        if self.uffd != 0 {
+            match &machine.uffd {
+                Err(why) => {
+                    let remedy = "a kernel with CONFIG_USERFAULTFD=y, Linux 5.11 or later, or run as root";
+                    return unmet(format!("no userfaultfd: {why}"), remedy);
+                }
+                Ok(features) if UFFD_WP & !features != 0 => {
+                    let remedy = "Linux 5.7 or later on x86_64, 6.10 or later on arm64";
+                    return unmet("userfaultfd without write protection", remedy);
+                }
+                Ok(features) if self.uffd & !features != 0 => {
+                    let remedy = "Linux 5.19 or later";
+                    return unmet("userfaultfd without write protection of hugetlb and shmem", remedy);
+                }
+                Ok(_) => {}
+            }
+        }
+        if self.split
+            && let Err(why) = &machine.split
+        {
+            let remedy = match machine.debugfs {
+                true => "Linux 5.13 or later, not locked down, and run as root".to_owned(),
+                false => machine.provide_or("mount -t debugfs debugfs /sys/kernel/debug"),
+            };
+            return unmet(format!("folios cannot be split by debugfs: {why}"), remedy);
+        }
+        if self.migrate && !machine.migrate {
+            return unmet(
+                "pages cannot be moved: one node, and no compaction",
+                "run as root, with CONFIG_COMPACTION=y",
+            );
+        }
+        match machine.ksm {
+            Ksm::Absent if self.ksm => unmet("kernel without KSM", "a kernel with CONFIG_KSM=y"),
+            Ksm::Off if self.ksm => refused(machine, Thing::Ksm).or_else(|| {
+                unmet("KSM is switched off", machine.provide_or("echo 1 | sudo tee /sys/kernel/mm/ksm/run"))
+            }),
+            _ => None,
+        }
     }
 
     fn thp_unmet(&self, machine: &Machine) -> Option<Unmet> {
@@ -203,6 +305,9 @@ impl Needs {
     }
 }
 
+/// What write protection needs of userfaultfd.
+const UFFD_WP: u64 = feature::PAGEFAULT_FLAG_WP | feature::SIGBUS;
+
 /// How to get the helper module.
 const HELPER: &str = "build the helper module with `cowcheck kmod build` and load it with insmod";
 
@@ -257,6 +362,20 @@ impl Machine {
     }
 }
 
+/// How many pages a storm pins at once.
+const MOST_UNITS_IN_STORM: u64 = 4;
+
+/// Bytes that are locked by mlock(2), by whomever.
+fn most_locked(scenario: &Scenario, page_size: u32) -> u64 {
+    let pages = |op: &Op| match op {
+        Op::Treat(Treatment::Mlock, range) => {
+            range.runs(scenario.memory.pages(page_size)).iter().map(|run| u64::from(run.count)).sum()
+        }
+        _ => 0u64,
+    };
+    scenario.steps.iter().map(|step| pages(&step.op)).sum::<u64>().saturating_mul(u64::from(page_size))
+}
+
 /// The kernel counts every huge page that a fixed buffer touches as a whole.
 fn most_pinned(scenario: &Scenario, page_size: u32) -> u64 {
     let memory = scenario.memory;
@@ -284,7 +403,12 @@ fn most_pinned(scenario: &Scenario, page_size: u32) -> u64 {
             }
             _ => {}
         }
-        most = most.max(held.values().sum());
+        let storm = match &step.op {
+            // A storm's pin is of a few pages, which can be in as many units.
+            Op::Storm(_, rivals) if rivals.has(Rival::Pin) => unit * MOST_UNITS_IN_STORM.min(memory.bytes() / unit),
+            _ => 0,
+        };
+        most = most.max(held.values().sum::<u64>() + storm);
     }
     most
 }
@@ -325,6 +449,29 @@ mod tests {
         let needs = needs("memory anon 4K x4; A write all; A fork B; B read all");
         assert_eq!(needs, Needs { memory: 32 << 10, ..Needs::default() });
         assert_eq!(needs.unmet(&bare()), None);
+    }
+
+    #[test]
+    fn a_storm_needs_what_its_rivals_do() {
+        let text = "memory thp 2M; A write all; A storm all collapse fork pageout pin";
+        let storm = needs(text);
+        assert!(storm.collapse && storm.io_uring && !storm.khugepaged && !storm.of_another);
+        assert_eq!((storm.memory, storm.swap, storm.memlock), (4 << 20, 4 << 20, 2 << 20));
+        let calm = needs("memory thp 2M; A write all; A storm all gup");
+        assert_eq!(calm, Needs { memory: 2 << 20, thp: Some(2 << 20), ..Needs::default() });
+    }
+
+    #[test]
+    fn what_only_root_may_do() {
+        let mut machine = bare();
+        let (of_another, khugepaged) =
+            ("memory anon 4K; A fork B; A collapse all of B", "memory anon 4K; A write all; A khugepaged all");
+        let as_root = |reason| pair(reason, "run as root");
+        assert_eq!(told(of_another, &machine), as_root("process_madvise(2) on another process is for root only"));
+        assert_eq!(told(khugepaged, &machine), as_root("khugepaged is for root only to wake"));
+        machine.root = true;
+        assert_eq!(needs(of_another).unmet(&machine), None);
+        assert_eq!(needs(khugepaged).unmet(&machine), None);
     }
 
     #[test]

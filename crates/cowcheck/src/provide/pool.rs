@@ -98,7 +98,8 @@ impl Piece {
     fn apply(&mut self, step: &Step) {
         let actor = step.actor;
         match &step.op {
-            Op::Write(_) | Op::Probe(..) => {
+            // A storm is not for hugetlb memory.
+            Op::Write(_) | Op::Storm(..) | Op::Probe(..) => {
                 self.own(actor);
             }
             Op::Read(_) | Op::Touch(_) => self.look(actor),
@@ -121,10 +122,17 @@ impl Piece {
             Op::Advise(Advice::WipeOnFork, _) if actor == Actor::A => self.wipe_on_fork = true,
             Op::Pin(kind, pin, _) => self.pin(actor, *kind, *pin),
             Op::Unpin(pin) => self.holds.retain(|hold| hold.pin != *pin),
-            Op::ReadBacking(_)
+            // Nor is a forced write.
+            Op::Poke(_)
+            | Op::ReadBacking(_)
             | Op::WriteBacking(_)
             | Op::Mprotect(..)
             | Op::Advise(..)
+            | Op::CollapseOf(..)
+            | Op::Khugepaged(_)
+            | Op::Treat(..)
+            | Op::Reclaim
+            | Op::Ksm
             | Op::Mremap(_)
             | Op::ClearSoftDirty
             | Op::ReadVia(_)

@@ -48,6 +48,11 @@ impl Roots {
         self.sys.join("kernel/mm/transparent_hugepage")
     }
 
+    /// Documentation/admin-guide/mm/ksm.rst
+    pub(crate) fn ksm(&self) -> PathBuf {
+        self.sys.join("kernel/mm/ksm")
+    }
+
     /// Documentation/admin-guide/mm/hugetlbpage.rst
     pub(crate) fn hugetlb(&self) -> PathBuf {
         self.sys.join("kernel/mm/hugepages")

@@ -50,6 +50,13 @@ pub enum Undo {
         /// Where.
         path: PathBuf,
     },
+    /// Removes a cgroup.
+    Cgroup {
+        /// Its directory.
+        path: PathBuf,
+        /// `cgroup.subtree_control` that had no memory controller.
+        control: Option<PathBuf>,
+    },
     /// Removes modules, in this order.
     Rmmod {
         /// Their names.
@@ -94,6 +101,7 @@ impl Undo {
             Undo::Wipe { device } => wipe(device),
             Undo::RemoveFile { path } => unless_gone(fs::remove_file(path)),
             Undo::Umount { path } => umount(path),
+            Undo::Cgroup { path, control } => remove_cgroup(path, control.as_deref()),
             Undo::Rmmod { modules } => rmmod(modules),
         };
         result.map_err(|error| Stuck { undo: self.clone(), why: error.to_string() })
@@ -114,6 +122,10 @@ impl Undo {
             Undo::Wipe { device } => format!("sudo dd if=/dev/zero of={}", device.display()),
             Undo::RemoveFile { path } => format!("sudo rm {}", path.display()),
             Undo::Umount { path } => format!("sudo umount {}", path.display()),
+            Undo::Cgroup { path, control: None } => format!("sudo rmdir {}", path.display()),
+            Undo::Cgroup { path, control: Some(control) } => {
+                format!("sudo rmdir {}; echo -memory | sudo tee {}", path.display(), control.display())
+            }
             Undo::Rmmod { modules } => format!("sudo rmmod {}", modules.join(" ")),
         }
     }
@@ -129,6 +141,7 @@ impl std::fmt::Display for Undo {
             Undo::Wipe { device } => write!(f, "{} wiped", device.display()),
             Undo::RemoveFile { path } => write!(f, "{} removed", path.display()),
             Undo::Umount { path } => write!(f, "{} unmounted", path.display()),
+            Undo::Cgroup { path, .. } => write!(f, "cgroup {} removed", path.display()),
             Undo::Rmmod { modules } => write!(f, "module {} unloaded", modules.join(", ")),
         }
     }
@@ -234,6 +247,14 @@ fn umount(path: &Path) -> io::Result<bool> {
         }
         result => unless_gone(result),
     }
+}
+
+/// One that a dying process is in is busy.
+fn remove_cgroup(path: &Path, control: Option<&Path>) -> io::Result<bool> {
+    let removed = unless_gone(patiently(|| fs::remove_dir(path)))?;
+    let Some(control) = control.filter(|control| super::cgroup::has_memory(control)) else { return Ok(removed) };
+    patiently(|| write_value(control, "-memory"))?;
+    Ok(true)
 }
 
 fn rmmod(modules: &[String]) -> io::Result<bool> {

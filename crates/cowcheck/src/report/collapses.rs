@@ -35,6 +35,7 @@ impl Collapses {
             How::InPlace => row.in_place += 1,
             How::Copied => row.copied += 1,
             How::Refused { errno } => *row.refused.entry(errno.clone()).or_default() += 1,
+            How::LeftAlone => *row.refused.entry("left alone".to_owned()).or_default() += 1,
             How::NothingToDo | How::Unknown { .. } => row.unknown += 1,
         }
     }

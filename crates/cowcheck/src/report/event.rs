@@ -5,8 +5,8 @@ use std::fmt;
 use cowcheck_model::collapse::Collapse;
 use cowcheck_model::trace::Trace;
 use cowcheck_model::verdict::{Kind, Verdict};
-use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
+use serde::{Deserialize, Serialize};
 
 /// What is known before the first check runs.
 #[derive(Debug, Clone)]
@@ -74,6 +74,8 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// Wall time in microseconds, 0 for a skip.
     pub micros: u64,
+    /// How often it came to the same kind of end, where it was run again to know.
+    pub again: Option<Rate>,
     /// Remarks, as in "collapse took 3 tries".
     pub notes: Vec<String>,
     /// What its collapses did.
@@ -82,6 +84,37 @@ pub struct Outcome {
     pub explanation: Option<String>,
     /// The trace, where the check ran.
     pub trace: Option<Trace>,
+}
+
+impl Outcome {
+    /// Of a check that left nothing but its verdict: it was not run, or what ran it is gone.
+    pub fn bare(index: usize, verdict: Verdict) -> Outcome {
+        let (notes, collapses) = (vec![], vec![]);
+        Outcome { index, verdict, micros: 0, again: None, notes, collapses, explanation: None, trace: None }
+    }
+}
+
+/// How often a check failed, of so many runs; the first one included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rate {
+    /// It failed.
+    pub failed: u32,
+    /// It was run.
+    pub runs: u32,
+}
+
+impl Rate {
+    /// Did it fail more than once?
+    pub fn is_confirmed(self) -> bool {
+        self.failed > 1
+    }
+}
+
+/// `2 of 3`
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.failed, self.runs)
+    }
 }
 
 /// An event. Outcomes come in the order in which checks end, each index exactly once.

@@ -9,7 +9,7 @@ use cowcheck_model::verdict::Verdict;
 use serde::Serialize;
 
 use super::Sink;
-use super::event::{Counts, Event, Planned, Vm};
+use super::event::{Counts, Event, Planned, Rate, Vm};
 
 /// The version of the schema.
 pub const VERSION: u32 = 1;
@@ -55,6 +55,8 @@ enum Line<'a> {
         #[serde(flatten)]
         verdict: &'a Verdict,
         micros: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        again: Option<Rate>,
         notes: &'a [String],
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
         collapses: &'a [Collapse],
@@ -131,6 +133,7 @@ impl<W: Write> Sink for Json<W> {
                     description: planned.description.as_deref(),
                     verdict: &outcome.verdict,
                     micros: outcome.micros,
+                    again: outcome.again,
                     notes: &outcome.notes,
                     collapses: &outcome.collapses,
                     explanation: outcome.explanation.as_deref(),

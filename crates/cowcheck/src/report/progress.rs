@@ -30,6 +30,11 @@ impl Progress {
         Progress { bar, plan: Vec::new() }
     }
 
+    /// It is over, and its line goes.
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+
     /// What it is busy with.
     pub fn tell(&self, text: &str) {
         self.bar.set_message(text.to_owned());

@@ -55,7 +55,7 @@ fn violation(sentence: &str) -> Violation {
 }
 
 pub(crate) fn outcome(index: usize, verdict: Verdict) -> Outcome {
-    Outcome { index, verdict, micros: 1500, notes: vec![], collapses: vec![], explanation: None, trace: None }
+    Outcome { micros: 1500, ..Outcome::bare(index, verdict) }
 }
 
 pub(crate) fn fail() -> Verdict {

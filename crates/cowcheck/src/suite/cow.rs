@@ -10,7 +10,6 @@ use cowcheck_model::memory::{Memory, MemoryKind, Size};
 use cowcheck_model::pages::{Range, Run};
 use cowcheck_model::scenario::Scenario;
 use cowcheck_model::step::PinKind;
-use cowcheck_model::text;
 
 use super::Sizes;
 use super::check::Check;
@@ -482,16 +481,8 @@ fn scenario(kind: &Kind, subject: &Subject) -> Scenario {
         let code = words.collect::<Vec<_>>().join(" ");
         note.map_or(code.clone(), |note| format!("{code} #{note}"))
     };
-    let mut text = format!("{}\nmemory {memory}\n", text::HEADER);
-    for line in subject.lines.iter().chain(kind.lines) {
-        text.push_str(&fill(line));
-        text.push('\n');
-    }
-    text::parse(&text).unwrap_or_else(|error| Scenario {
-        about: vec![format!("a mistake in the catalogue: {error}")],
-        memory,
-        steps: vec![],
-    })
+    let lines: Vec<String> = subject.lines.iter().chain(kind.lines).map(|line| fill(line)).collect();
+    super::scenario(memory, &lines)
 }
 
 #[cfg(test)]

@@ -1,14 +1,19 @@
 //! The catalogue: every named check, as data.
 //!
 //! A check is a scenario with a stable id. [`cow`] holds the cells of the kernel's own cow.c, [`collapse`] what a
-//! collapse could get wrong.
+//! collapse could get wrong, [`markers`] what userfaultfd, guard pages, locks and KSM add, [`cases`] single states besides.
 
+pub mod cases;
 pub mod check;
 pub mod collapse;
 pub mod cow;
 pub mod glob;
+pub mod markers;
 pub mod select;
 
+use cowcheck_model::memory::Memory;
+use cowcheck_model::scenario::Scenario;
+use cowcheck_model::text;
 use serde::{Deserialize, Serialize};
 
 use check::Check;
@@ -54,5 +59,17 @@ impl Sizes {
 pub fn catalogue(sizes: &Sizes) -> Vec<Check> {
     let mut all = cow::checks(sizes);
     all.extend(collapse::checks(sizes));
+    all.extend(markers::checks(sizes));
+    all.extend(cases::checks(sizes));
     all
+}
+
+/// Lines of the language as a scenario. Tests parse every one of the catalogue.
+fn scenario(memory: Memory, lines: &[String]) -> Scenario {
+    let text = format!("{}\nmemory {memory}\n{}\n", text::HEADER, lines.join("\n"));
+    text::parse(&text).unwrap_or_else(|error| Scenario {
+        about: vec![format!("a mistake in the catalogue: {error}")],
+        memory,
+        steps: vec![],
+    })
 }

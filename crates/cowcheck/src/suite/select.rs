@@ -56,7 +56,7 @@ pub fn select(catalogue: Vec<Check>, selection: &Selection) -> Result<Vec<Check>
         .collect::<Result<_, _>>()?;
     known("--group", &filter.group, catalogue.iter().map(|check| check.group))?;
     known("--kind", &filter.kind, catalogue.iter().map(|check| check.kind.as_str()))?;
-    known("--memory", &filter.memory, catalogue.iter().map(|check| check.memory))?;
+    known("--on", &filter.memory, catalogue.iter().map(|check| check.memory))?;
     for (size, text) in sizes.iter().zip(&filter.size) {
         if !catalogue.iter().any(|check| check.size == *size) {
             let mut all: Vec<u64> = catalogue.iter().map(|check| check.size).collect();

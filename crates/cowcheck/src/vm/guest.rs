@@ -64,8 +64,8 @@ pub enum End {
     Rubbish(String),
     /// QEMU could not begin, or broke; what it said.
     Qemu(String),
-    /// We were asked to end.
-    Stopped,
+    /// We were asked to end; why.
+    Stopped(String),
 }
 
 impl End {
@@ -86,7 +86,7 @@ impl End {
             End::Worker(how) => format!("the process that runs the checks {how}"),
             End::Rubbish(line) => format!("the guest's results are garbled: `{line}`"),
             End::Qemu(said) => format!("QEMU failed: {said}"),
-            End::Stopped => "interrupted".to_owned(),
+            End::Stopped(why) => why.clone(),
         }
     }
 }

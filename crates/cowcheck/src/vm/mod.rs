@@ -16,6 +16,7 @@ pub mod directory;
 pub mod fleet;
 pub mod guest;
 pub mod initramfs;
+pub mod load;
 pub mod qemu;
 pub mod session;
 pub mod slim;

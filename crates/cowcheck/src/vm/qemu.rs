@@ -120,7 +120,8 @@ impl Machine {
         let pairs = [
             ("-accel", self.accel.to_string()),
             // The type that boots an unpacked kernel (PVH).
-            ("-machine", "q35".to_owned()),
+            // The host's KSM is to leave the guest alone.
+            ("-machine", "q35,mem-merge=off".to_owned()),
             ("-cpu", processor.to_owned()),
             ("-smp", self.cpus.to_string()),
             ("-m", format!("{}M", self.memory >> 20)),

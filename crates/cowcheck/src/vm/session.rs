@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use cowcheck_model::trace::Trace;
@@ -16,6 +15,7 @@ use cowcheck_model::verdict::Verdict;
 use super::console::Sign;
 use super::guest::{End, Guest, Heard, Patience};
 use super::initramfs::Initramfs;
+use super::load::Load;
 use super::qemu::{Files, Machine};
 use crate::guest::order::{self, Checks, ModuleFile, Order, Task};
 use crate::report::Sink;
@@ -24,7 +24,7 @@ use crate::run::{self, Summary};
 use crate::suite::Sizes;
 use crate::wire::Said;
 
-/// How often a boot is tried that comes to a halt: under software emulation on a busy host some do.
+/// How often a boot is tried that comes to a halt or panics: under software emulation on a busy host some do.
 const BOOTS: u32 = 3;
 
 /// The consoles of all guests of a session, in its directory.
@@ -47,8 +47,8 @@ pub struct Subject {
     pub release: String,
     /// The file that QEMU boots.
     pub file: PathBuf,
-    /// Modules to load, in order: name, parameters, data.
-    pub modules: Vec<(String, String, Vec<u8>)>,
+    /// Modules to load, in order.
+    pub modules: Vec<Load>,
 }
 
 /// Everything about a session but its order.
@@ -77,10 +77,11 @@ impl Spec<'_> {
         let mut archive = Initramfs::new();
         archive.program("/init", self.init);
         let mut modules = Vec::new();
-        for (number, (name, parameters, data)) in self.subject.modules.iter().enumerate() {
-            let path = format!("/cowcheck/modules/{number:02}-{name}.ko");
-            archive.file(&path, data);
-            modules.push(ModuleFile { path: path.into(), parameters: parameters.clone() });
+        for (number, module) in self.subject.modules.iter().enumerate() {
+            let path = format!("/cowcheck/modules/{number:02}-{}.ko", module.name);
+            archive.file(&path, &module.data);
+            let parameters = module.parameters.clone();
+            modules.push(ModuleFile { path: path.into(), parameters, required: module.required });
         }
         if let Some((path, data)) = &self.program {
             archive.program(path, data);
@@ -92,18 +93,20 @@ impl Spec<'_> {
         Ok(files)
     }
 
-    fn boot(&self, task: Task) -> io::Result<Guest> {
+    /// Starts a guest with this to do.
+    pub fn boot(&self, task: Task) -> io::Result<Guest> {
         Guest::start(self.qemu, &self.machine, self.prepare(task)?, self.patience)
     }
 
     /// The consoles of all guests, one after the other.
-    fn keep_console(&self) -> io::Result<()> {
+    pub fn keep_console(&self) -> io::Result<()> {
         let files = Files::new(&self.subject.file, self.directory);
         let text = fs::read(files.console()).unwrap_or_default();
         let mut all = fs::OpenOptions::new().create(true).append(true).open(self.directory.join(CONSOLES))?;
         io::Write::write_all(&mut all, &text)
     }
 
+    /// As outputs tell it.
     fn vm(&self) -> Vm {
         Vm {
             handle: self.subject.handle.clone(),
@@ -121,9 +124,12 @@ pub struct Means<'a> {
     pub sink: &'a mut dyn Sink,
     /// Where traces are saved, if they are.
     pub save_trace: Option<&'a Path>,
-    /// Looked at now and then.
-    pub interrupted: &'a AtomicBool,
+    /// Asked now and then: why is it to stop, if it is?
+    pub stop: Stop<'a>,
 }
+
+/// Tells why something is to stop that takes long, if it is.
+pub type Stop<'a> = &'a dyn Fn() -> Option<String>;
 
 /// Runs checks.
 pub fn run(spec: &Spec<'_>, order: &Checks, means: Means<'_>) -> io::Result<Summary> {
@@ -134,7 +140,7 @@ pub fn run(spec: &Spec<'_>, order: &Checks, means: Means<'_>) -> io::Result<Summ
         began: Instant::now(),
         plan: Vec::new(),
         checks_in_plan: 0,
-        done: BTreeSet::new(),
+        done: order.done.clone(),
         counts: Counts::default(),
         started: false,
         signs: BTreeMap::new(),
@@ -189,14 +195,14 @@ impl Session<'_, '_, '_> {
         let stopped = loop {
             let before = self.done.len();
             let stay = self.stay(&suspects)?;
-            if !stay.was_up && matches!(stay.end, End::Silent { .. }) && boots + 1 < BOOTS {
+            if !stay.was_up && may_be_chance(&stay.end) && boots + 1 < BOOTS {
                 boots += 1;
                 self.note(&format!("{} before its first program; it is booted again", stay.end.told()))?;
                 continue;
             }
             boots = 0;
-            if stay.end == End::Stopped {
-                break Some(stay.end.told());
+            if let End::Stopped(why) = stay.end {
+                break Some(why);
             }
             if let Some(stopped) = stay.stopped {
                 break Some(stopped);
@@ -271,7 +277,7 @@ impl Session<'_, '_, '_> {
             order.jobs = Some(1);
         }
         let mut stay = Stay {
-            end: End::Stopped,
+            end: End::Over,
             running: BTreeSet::new(),
             held: Vec::new(),
             finished: false,
@@ -287,8 +293,8 @@ impl Session<'_, '_, '_> {
             }
         };
         stay.end = loop {
-            if self.means.interrupted.load(Ordering::Relaxed) {
-                break End::Stopped;
+            if let Some(why) = (self.means.stop)() {
+                break End::Stopped(why);
             }
             match guest.hear() {
                 Heard::Nothing => {}
@@ -313,7 +319,7 @@ impl Session<'_, '_, '_> {
     /// Takes in what was said. What makes no sense ends the guest.
     fn said(&mut self, said: Said, stay: &mut Stay, hold: bool) -> io::Result<Result<(), End>> {
         match said {
-            Said::Hello { .. } | Said::Beat | Said::Printed(_) | Said::Over => {}
+            Said::Hello { .. } | Said::Beat | Said::Printed(_) | Said::Explored(_) | Said::Over => {}
             Said::Note(text) => {
                 // Those of later guests are mostly the same.
                 if self.noted.insert(text.clone()) {
@@ -330,12 +336,12 @@ impl Session<'_, '_, '_> {
                 stay.running.insert(index);
                 self.means.sink.event(Event::Begin(index))?;
             }
-            Said::Outcome { index, verdict, micros, notes, collapses, explanation, trace }
+            Said::Outcome { index, verdict, micros, again, notes, collapses, explanation, trace }
                 if index < self.plan.len() && !self.done.contains(&index) =>
             {
                 stay.running.remove(&index);
                 let trace = trace.map(|trace| *trace);
-                let outcome = Outcome { index, verdict, micros, notes, collapses, explanation, trace };
+                let outcome = Outcome { index, verdict, micros, again, notes, collapses, explanation, trace };
                 if hold {
                     stay.held.push(outcome);
                 } else {
@@ -413,7 +419,7 @@ impl Session<'_, '_, '_> {
     /// A check whose guest died.
     fn charge(&mut self, index: usize, verdict: Verdict, console: Option<&str>) -> io::Result<()> {
         let explanation = console.map(|console| format!("the console:\n{console}"));
-        self.tell(Outcome { index, verdict, micros: 0, notes: vec![], collapses: vec![], explanation, trace: None })
+        self.tell(Outcome { explanation, ..Outcome::bare(index, verdict) })
     }
 
     fn tell(&mut self, outcome: Outcome) -> io::Result<()> {
@@ -457,6 +463,11 @@ impl Session<'_, '_, '_> {
     }
 }
 
+/// A boot that ended so may come to a better end next time.
+fn may_be_chance(end: &End) -> bool {
+    matches!(end, End::Silent { .. } | End::Panic(_))
+}
+
 /// Of a check that killed its guest.
 fn verdict(end: &End) -> Verdict {
     let reason = end.told();
@@ -484,7 +495,7 @@ pub enum ProgramEnd {
 pub fn run_program(
     spec: &Spec<'_>,
     args: &[String],
-    interrupted: &AtomicBool,
+    stop: Stop<'_>,
     mut told: impl FnMut(&Said),
 ) -> io::Result<ProgramEnd> {
     let mut boots = 1;
@@ -492,8 +503,8 @@ pub fn run_program(
         let mut guest = spec.boot(Task::Program(args.to_vec()))?;
         let mut ended = None;
         let end = loop {
-            if interrupted.load(Ordering::Relaxed) {
-                break End::Stopped;
+            if let Some(why) = stop() {
+                break End::Stopped(why);
             }
             match guest.hear() {
                 Heard::Nothing => {}
@@ -510,12 +521,13 @@ pub fn run_program(
         };
         guest.kill();
         spec.keep_console()?;
-        if !guest.is_up() && matches!(end, End::Silent { .. }) && boots < BOOTS {
+        if !guest.is_up() && may_be_chance(&end) && boots < BOOTS {
             boots += 1;
             continue;
         }
         return Ok(match (end, ended) {
             (End::Over, Some(ended)) => ended,
+            (End::Stopped(why), _) => ProgramEnd::Not(why),
             (end, _) => {
                 let console = guest.console().tale();
                 ProgramEnd::Not(format!("{}; the console:\n{console}", end.told()))

@@ -1,14 +1,13 @@
 //! A kernel as it is booted: its file as QEMU takes it fastest, and the modules that a guest needs, the helper among
 //! them.
 
-use std::fs;
-
 use cowcheck_vm::boot::bootable;
 use cowcheck_vm::kernel::{self, Kernel};
 use cowcheck_vm::module::Target;
 use cowcheck_vm::modules::{Module, modules};
 use cowcheck_vm::{Cache, Error};
 
+use super::load::Load;
 use super::session::Subject;
 use crate::guest::init;
 use crate::kmod;
@@ -26,8 +25,13 @@ pub fn find(handle: &str, cache: &Cache, helper: bool, say: &mut dyn FnMut(&str)
     }
     let mut modules = for_swap(&kernel)?;
     if helper {
-        match load_helper(&kernel, cache, say) {
-            Ok(data) => modules.push((kmod::NAME.to_owned(), String::new(), data)),
+        match kmod::image(&kmod::HELPER, &Target::of(&kernel), cache, say) {
+            Ok(data) => modules.push(Load {
+                name: kmod::HELPER.name.to_owned(),
+                parameters: String::new(),
+                data,
+                required: false,
+            }),
             Err(error) => say(&format!("going on without the helper module: {error}")),
         }
     }
@@ -40,18 +44,13 @@ pub fn find(handle: &str, cache: &Cache, helper: bool, say: &mut dyn FnMut(&str)
     })
 }
 
-fn load_helper(kernel: &Kernel, cache: &Cache, say: &mut dyn FnMut(&str)) -> Result<Vec<u8>, Error> {
-    let file = kmod::build(&Target::of(kernel), cache, say)?;
-    fs::read(&file).map_err(|source| Error::Io { path: file, source })
-}
-
-/// Name, parameters and data of each. What is built in needs none, and without any of them the guest says what
+/// What is built in needs none, and without any of them the guest says what
 /// it could not test.
-fn for_swap(kernel: &Kernel) -> Result<Vec<(String, String, Vec<u8>)>, Error> {
+fn for_swap(kernel: &Kernel) -> Result<Vec<Load>, Error> {
     let with = |parameters: fn(&str) -> String| {
         move |Module { name, data }: Module| {
             let parameters = parameters(&name);
-            (name, parameters, data)
+            Load { name, parameters, data, required: false }
         }
     };
     let brd = modules(kernel, &[BRD])?;

@@ -78,3 +78,30 @@ fn collapsing_keeps_the_contract_in_every_repeat() {
     }
     assert_eq!(results.checks.len(), CHECKS.len() * REPEATS);
 }
+
+/// What happens at the same time is recorded, and nothing of it is an alarm.
+#[test]
+fn storms_pass_and_tell_what_was_done() {
+    if thp().is_none() {
+        return;
+    }
+    let dir = TempDir::new().unwrap();
+    let checks = ["collapse/lower/storm+collapse", "collapse/none/storm+collapse+fork+gup"];
+    let results = Cowcheck::run(checks).args(["--timeout", "60", "--save-trace"]).arg(dir.path()).results();
+    for (check, rivals) in checks.into_iter().zip([1, 3]) {
+        match results.verdict(check) {
+            "pass" => {}
+            // The kernel has no MADV_COLLAPSE.
+            "skip" => continue,
+            _ => panic!("{:#}", results.check(check)),
+        }
+        let file = dir.path().join(format!("{}.trace.json", check.replace('/', "_")));
+        let trace = Trace::from_json(&fs::read_to_string(&file).unwrap()).unwrap();
+        let storm = trace.records.iter().find_map(|record| record.storm.as_ref()).unwrap();
+        assert!(storm.rounds >= 2 && storm.sightings.is_empty(), "{storm:?}");
+        assert_eq!(storm.rivals.len(), rivals, "{storm:?}");
+        assert!(storm.rivals.iter().all(|went| went.rounds + went.refused > 0), "{storm:?}");
+        let notes = results.check(check)["notes"].to_string();
+        assert!(notes.contains("rounds of writing on"), "{notes}");
+    }
+}

@@ -6,6 +6,8 @@
 
 mod alone;
 mod collapse;
+mod explore;
+mod lab;
 mod machine;
 mod matrix;
 mod outputs;

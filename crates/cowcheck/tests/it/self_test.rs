@@ -30,6 +30,17 @@ fn run_with(fault: &str, ids: &[String]) -> Results {
     Cowcheck::run(ids).args(["--self-test", fault]).results()
 }
 
+#[test]
+fn what_fails_is_run_again_until_it_has_failed_again() {
+    let id = "cow/fork-write/base";
+    let again = |fault: &[&str]| {
+        let results = Cowcheck::run([id, "cow/uring-fork/base"]).args(["--confirm", "5"]).args(fault).results();
+        (results.check(id)["again"].clone(), results.code)
+    };
+    assert_eq!(again(&["--self-test", "wrong-byte"]), (serde_json::json!({ "failed": 2, "runs": 2 }), 1));
+    assert_eq!(again(&[]).0, Value::Null, "what passes is not run again");
+}
+
 /// Every check fails for a page that A wrote, and says which and where.
 #[track_caller]
 fn each_is_told(fault: &str, seen: fn(u64) -> String) {
@@ -130,6 +141,28 @@ fn a_false_mark_is_told() {
         assert!(sentence.starts_with(&format!("after step 2 (`A fork B`) page 0 of {of} (frame 0x")), "{sentence}");
         assert!(sentence.ends_with(&format!("is marked exclusive, but {other} maps the same frame")), "{sentence}");
     }
+}
+
+/// Each kind of look in a storm sees what it is there for.
+#[test]
+fn faults_in_a_storm_are_told() {
+    let Some(_) = thp() else { return };
+    let of = |id: &str, fault: &str, rule: &str, words: &str| {
+        let results = run_with(fault, &[format!("collapse/none/{id}")]);
+        let id = format!("collapse/none/{id}");
+        if results.verdict(&id) == "skip" {
+            return;
+        }
+        assert_eq!(results.verdict(&id), "fail", "{:#}", results.check(&id));
+        let violation = &results.check(&id)["violations"][0];
+        assert_eq!(violation["rule"], rule, "{violation:#}");
+        assert!(violation["sentence"].as_str().unwrap().contains(words), "{violation:#}");
+    };
+    of("storm+collapse", "lost-increment", "integrity", "A's writer of the word came back");
+    of("storm+collapse+fork", "leaky-snapshot", "isolation", "its snapshot changed");
+    of("storm+collapse+fork+gup", "stale-read", "integrity", "A read by GUP");
+    of("storm+collapse+pin", "lost-pin-write", "pin-coherence", "through a fixed buffer");
+    of("storm+collapse+mprotect", "not-protected", "markers", "read-only all the while");
 }
 
 #[test]

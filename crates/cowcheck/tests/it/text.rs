@@ -156,7 +156,7 @@ fn a_word_that_means_nothing_gets_the_nearest_one() {
         (&["uring-fork"], &["did you mean cow/uring-fork/base"]),
         (&["nonsense*"], &["no check is called `nonsense*`", "cowcheck list"]),
         (&["--kind", "fork-wriet"], &["--kind fork-wriet: did you mean fork-write?", "vmsplice-child"]),
-        (&["--memory", "memdf"], &["--memory memdf: did you mean memfd?", "tmpfile"]),
+        (&["--memory", "memdf"], &["--on memdf: did you mean memfd?", "tmpfile"]),
         (&["--group", "cwo"], &["--group cwo: did you mean cow?"]),
         (&["--size", "5K"], &["--size 5K: this machine has pages of", "4K"]),
         (&["--size", "big"], &["--size big: expected a size, as in 4K, 2M or 1G"]),

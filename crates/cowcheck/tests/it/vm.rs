@@ -12,7 +12,7 @@ const IDS: [&str; 4] =
     ["cow/collapse-before-fork", "cow/collapse-fully-shared", "cow/collapse-lower-shared", "cow/collapse-upper-shared"];
 
 /// An ELF file that passes for a kernel: a PVH note, and the text that says which version it is.
-fn kernel(directory: &Path) -> String {
+pub(crate) fn kernel(directory: &Path) -> String {
     let mut file = vec![0; 64 + 56];
     file[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
     file[16] = 2;
@@ -216,13 +216,17 @@ fn without_headers_it_goes_on_without_the_helper_module() {
     assert_eq!(err(&["--no-helper"]), "");
 }
 
-/// A build tree that is no more than this test needs.
-fn tree(directory: &Path) -> String {
+/// A build tree that is no more than these tests need.
+pub(crate) fn tree(directory: &Path) -> String {
     let tree = directory.join("tree");
     std::fs::create_dir_all(tree.join("arch/x86")).unwrap();
     std::fs::rename(kernel(directory), tree.join("vmlinux")).unwrap();
     std::fs::write(tree.join(".config"), "CONFIG_MODULES=y\n").unwrap();
-    std::fs::write(tree.join("Makefile"), "modules:\n\tcat $(M)/device.c > $(M)/cowcheck.ko\n").unwrap();
+    std::fs::write(
+        tree.join("Makefile"),
+        "modules:\n\tcat $(M)/*.c | tee $(M)/cowcheck.ko > $(M)/cowcheck_in_place.ko\n",
+    )
+    .unwrap();
     tree.display().to_string()
 }
 
@@ -254,6 +258,31 @@ fn the_helper_module_is_built_once_and_goes_into_the_guest() {
     let initramfs = std::fs::read(guest.join("initramfs.cpio")).unwrap();
     let name = b"cowcheck/modules/00-cowcheck.ko";
     assert!(initramfs.windows(name.len()).any(|bytes| bytes == name));
+}
+
+#[test]
+fn a_module_of_ones_own_goes_into_the_guest_with_its_parameters() {
+    let directory = TempDir::new().unwrap();
+    let keep = directory.path().join("keep");
+    let module = directory.path().join("mine.ko");
+    let file = module.to_str().unwrap();
+    let with = |word: &str| {
+        let args = ["--module", word, "--no-helper", "--dry-run", "--keep", keep.to_str().unwrap()];
+        vm(&directory, "good", &args).output()
+    };
+    assert!(with(file).code(2).err.contains("mine.ko: cannot be read"));
+    std::fs::write(&module, "\x1f\u{8b}, packed").unwrap();
+    assert!(with(file).code(2).err.contains("mine.ko: no kernel module"));
+    assert!(with("bug=3").code(2).err.contains("expected FILE.ko or FILE.ko:PARAMETERS"));
+
+    std::fs::write(&module, "\x7fELF of mine").unwrap();
+    let output = with(&format!("{file}:bug=3 name=a:b")).code(0);
+    let (_, rest) = output.out.split_once(" -initrd ").expect("an initramfs");
+    let initramfs = std::fs::read(rest.split(' ').next().unwrap()).unwrap();
+    let initramfs = String::from_utf8_lossy(&initramfs);
+    assert!(initramfs.contains("\x7fELF of mine"));
+    let order = r#"{"path":"/cowcheck/modules/00-mine.ko","parameters":"bug=3 name=a:b","required":true}"#;
+    assert!(initramfs.contains(order), "the order has {order}");
 }
 
 #[test]

@@ -42,21 +42,25 @@ impl Judge<'_> {
             View::Backing => None,
         };
         match (op, observer) {
-            (Some(Op::Write(_) | Op::WriteVia(..)), None) => {
+            (Some(Op::Write(_) | Op::Poke(_) | Op::Storm(..) | Op::WriteVia(..)), None) => {
                 (Rule::Isolation, format!("a private write by {writer} reached the backing"))
             }
-            (Some(Op::Write(_) | Op::WriteVia(..)), Some(observer))
+            (Some(Op::Write(_) | Op::Poke(_) | Op::Storm(..) | Op::WriteVia(..)), Some(observer))
                 if !self.world.in_history(observer, writer, step) =>
             {
                 let fork = self.world.parted(observer, writer);
                 let since = fork.map(|fork| format!(" after the fork in step {fork}")).unwrap_or_default();
                 (Rule::Isolation, format!("{writer} wrote that{since}, and {observer} must never see it"))
             }
-            (Some(Op::Write(_) | Op::WriteVia(..) | Op::WriteBacking(_)), _) if of != page => other_page(page, of),
+            (Some(Op::Write(_) | Op::Poke(_) | Op::Storm(..) | Op::WriteVia(..) | Op::WriteBacking(_)), _)
+                if of != page =>
+            {
+                other_page(page, of)
+            }
             (Some(Op::WriteBacking(_)), Some(_)) if !allowed.iter().any(|origin| self.is_of_backing(*origin)) => {
                 (Rule::Integrity, "the file shows through the private copy".to_owned())
             }
-            (Some(Op::Write(_) | Op::WriteVia(..) | Op::WriteBacking(_)), _) => {
+            (Some(Op::Write(_) | Op::Poke(_) | Op::Storm(..) | Op::WriteVia(..) | Op::WriteBacking(_)), _) => {
                 self.stale(view, page, allowed, "the page shows old content")
             }
             _ => (Rule::Integrity, "no step of this scenario wrote that".to_owned()),

@@ -19,6 +19,7 @@ impl Judge<'_> {
             let must = self.world.must_fault(step.actor, page, access);
             match sight.at(page) {
                 Some(Holds::Fault(_)) if must => {}
+                Some(Holds::Fault(SIGBUS)) if self.world.may_fault(step.actor, page, access) => {}
                 Some(Holds::NoFault) if !must => {
                     if access == Access::Write {
                         self.world.stored(step.actor, page);

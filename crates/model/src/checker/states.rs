@@ -39,14 +39,14 @@ impl Finding {
 }
 
 /// What was found after one step.
-struct Findings<'a> {
-    observed: &'a Observed,
+pub(super) struct Findings<'a> {
+    pub(super) observed: &'a Observed,
     all: Vec<Finding>,
 }
 
 impl Findings<'_> {
     /// `run`, of what was observed, is `what`.
-    fn add(&mut self, rule: Rule, run: Run, allowed: &'static str, what: String) {
+    pub(super) fn add(&mut self, rule: Rule, run: Run, allowed: &'static str, what: String) {
         /// So much can be found of one run.
         const MOST: usize = 5;
         let Observed { actor, state, .. } = *self.observed;
@@ -66,11 +66,13 @@ impl Judge<'_> {
     pub(super) fn states(&mut self, number: u32, step: &Step, states: &[Observed]) {
         let frames = Places::new(states, |seen| Some(seen.pfn).filter(|pfn| seen.state.present && *pfn != 0));
         let entries = Places::new(states, |seen| seen.swap.filter(|_| seen.state.swapped));
+        self.learn_uffd_wp(step, states);
         let Some(observed) = states.first() else { return };
         let mut found = Findings { observed, all: vec![] };
         for observed in states {
             found.observed = observed;
             self.soft_dirty(&mut found);
+            self.marks(&mut found);
             match observed.state.exclusive {
                 Some(true) => exclusive(&mut found, &frames, &entries),
                 Some(false) => self.not_exclusive(&mut found),
@@ -111,12 +113,10 @@ impl Judge<'_> {
         if !self.trace.soft_dirty || state.soft_dirty || !(state.present || state.swapped) {
             return;
         }
-        let must = |page: &u32| self.world.must_be_soft_dirty(actor, *page);
-        let run = found.observed.pages;
-        if let Some(first) = run.pages().find(must) {
-            let count = (first..run.end()).take_while(must).count() as u32;
+        let must = |page: u32| self.world.must_be_soft_dirty(actor, page);
+        if let Some(run) = first_run(found.observed.pages, must) {
             let what = "not soft-dirty, though written since clear-soft-dirty".to_owned();
-            found.add(Rule::Markers, Run { first, count }, "soft-dirty", what);
+            found.add(Rule::Markers, run, "soft-dirty", what);
         }
     }
 
@@ -147,6 +147,12 @@ impl Judge<'_> {
             found.add(Rule::PinCoherence, run, "pinned", what);
         }
     }
+}
+
+/// The first pages of `run` that are so.
+pub(super) fn first_run(run: Run, so: impl Fn(u32) -> bool) -> Option<Run> {
+    let first = run.pages().find(|page| so(*page))?;
+    Some(Run { first, count: (first..run.end()).take_while(|page| so(*page)).count() as u32 })
 }
 
 /// Marked exclusive: nobody else may map it.

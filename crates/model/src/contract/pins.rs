@@ -47,6 +47,11 @@ impl Pinned {
         self.cells.get(page as usize).copied().unwrap_or(PinCell::Absent)
     }
 
+    /// May it show what the owner writes to this page, or not?
+    pub(super) fn follows(&self, page: u32) -> bool {
+        matches!(self.cell(page), PinCell::Loose { follows: true, .. })
+    }
+
     /// The pages of `runs` that it may hold.
     pub(super) fn cells_mut(&mut self, runs: &[Run]) -> impl Iterator<Item = (u32, &mut PinCell)> {
         let cells = self.cells.as_mut_slice();

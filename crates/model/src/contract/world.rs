@@ -1,6 +1,7 @@
 //! What the rules allow, page by page, as a machine that is told each step.
 
 use super::Origin;
+use super::marks::Marks;
 use super::pins::{PinCell, Pinned, first_of};
 use super::sets::{SetId, Sets};
 use crate::memory::Memory;
@@ -15,9 +16,10 @@ pub(super) struct Cell {
     pub(super) mapped: bool,
     pub(super) prot: Prot,
     /// A private copy (or anonymous from the start); otherwise the backing shows through.
-    own: bool,
-    dont_fork: bool,
-    wipe_on_fork: bool,
+    pub(super) own: bool,
+    pub(super) marks: Marks,
+    pub(super) dont_fork: bool,
+    pub(super) wipe_on_fork: bool,
     /// Written since `clear-soft-dirty`: the soft-dirty bit must be set.
     dirty: bool,
 }
@@ -27,6 +29,9 @@ pub(super) struct Space {
     /// None once the actor has exited.
     cells: Vec<Cell>,
     parent: Option<(Actor, u32)>,
+    /// Did it, or who forked it before that, clear the soft-dirty bits? A new mapping counts as dirty as a whole, and
+    /// what is in its page tables does not matter.
+    cleared: bool,
     pub(super) alive: bool,
 }
 
@@ -60,13 +65,15 @@ impl World {
             mapped: true,
             prot: Prot::Rw,
             own: !memory.kind.has_file(),
+            marks: Marks::default(),
             dont_fork: false,
             wipe_on_fork: false,
             dirty: false,
         };
         let backing = if memory.kind.has_backing() { vec![initial; pages as usize] } else { vec![] };
         let mut spaces = vec![None; Actor::MAX];
-        spaces[Actor::A.index()] = Some(Space { cells: vec![cell; pages as usize], parent: None, alive: true });
+        spaces[Actor::A.index()] =
+            Some(Space { cells: vec![cell; pages as usize], parent: None, cleared: false, alive: true });
         World { memory, page_size, pages, sets, backing, spaces, pins: vec![None; Pin::MAX] }
     }
 
@@ -84,6 +91,11 @@ impl World {
     pub fn alive(&self) -> impl Iterator<Item = Actor> {
         let all = (0..).map_while(Actor::new).zip(&self.spaces);
         all.filter(|(_, space)| space.as_ref().is_some_and(|space| space.alive)).map(|(actor, _)| actor)
+    }
+
+    /// Was this actor ever there? One that has exited keeps its name.
+    pub fn was_forked(&self, actor: Actor) -> bool {
+        self.space(actor).is_some()
     }
 
     pub(super) fn space(&self, actor: Actor) -> Option<&Space> {
@@ -166,16 +178,19 @@ impl World {
         self.sets.get(set)
     }
 
-    /// May this access to this page by this actor be refused with a signal? `true` where it must be.
+    /// Must this access to this page by this actor be refused with a signal?
     pub fn must_fault(&self, actor: Actor, page: u32, access: Access) -> bool {
         let wanted = if access == Access::Write { Prot::Rw } else { Prot::Ro };
-        self.cell(actor, page).is_none_or(|cell| !cell.mapped || cell.prot < wanted)
+        let is_marked = self.is_guard(actor, page) || (access == Access::Write && self.is_write_protected(actor, page));
+        is_marked || self.cell(actor, page).is_none_or(|cell| !cell.mapped || cell.prot < wanted)
     }
 
     /// Must the soft-dirty bit of this page be set? Unset is always a question, set never one: the
     /// kernel marks more than was written.
     pub fn must_be_soft_dirty(&self, actor: Actor, page: u32) -> bool {
-        !self.memory.kind.is_hugetlb() && self.cell(actor, page).is_some_and(|cell| cell.mapped && cell.dirty)
+        !self.memory.kind.is_hugetlb()
+            && self.space(actor).is_some_and(|space| space.cleared)
+            && self.cell(actor, page).is_some_and(|cell| cell.mapped && cell.dirty)
     }
 
     /// Would `observer` have written, or inherited by fork, what `writer` wrote in `step`?
@@ -241,6 +256,7 @@ impl World {
         if let Some(cell) = self.cell_mut(actor, page) {
             cell.own = true;
             cell.dirty = true;
+            cell.marks.unprotected();
         }
     }
 
@@ -251,12 +267,21 @@ impl World {
         let runs = step.op.range().map_or(vec![], |range| self.runs(range));
         let writer = Origin::Written(Writer::Step(actor, number));
         match &step.op {
-            Op::Write(_) => {
+            Op::Write(_) | Op::Storm(..) => {
                 let written = self.sets.only(writer);
                 self.each(actor, &runs, |cell| {
                     cell.set = written;
                     cell.own = true;
                     cell.dirty = true;
+                });
+                self.may_show(actor, &runs, written);
+            }
+            Op::Poke(_) => {
+                let written = self.sets.only(writer);
+                // The soft-dirty bit need not follow: it was not the process that wrote.
+                self.each(actor, &runs, |cell| {
+                    cell.set = written;
+                    cell.own = true;
                 });
                 self.may_show(actor, &runs, written);
             }
@@ -282,18 +307,26 @@ impl World {
                 self.each(actor, &runs, |cell| cell.mapped = false);
             }
             Op::Advise(advice, _) => self.advise(actor, *advice, &runs),
+            Op::Treat(treatment, _) => self.treat(actor, *treatment, &runs),
+            // A userfaultfd that wants no event of it loses what is moved (ioctl_userfaultfd(2)).
+            Op::Mremap(_) => self.each(actor, &runs, |cell| cell.marks.unprotected()),
             Op::ClearSoftDirty => {
                 let all = [Run { first: 0, count: self.pages }];
                 self.each(actor, &all, |cell| cell.dirty = false);
+                if let Some(space) = &mut self.spaces[actor.index()] {
+                    space.cleared = true;
+                }
             }
             Op::Pin(kind, pin, _) => self.pin(actor, *kind, *pin, &first_of(&runs, transferred)),
             Op::ReadVia(pin) => self.drain(*pin),
             Op::Unpin(pin) => self.pins[pin.index()] = None,
-            Op::Read(_) | Op::Touch(_) | Op::ReadBacking(_) | Op::Probe(..) | Op::Mremap(_) | Op::Require(..) => {}
+            Op::Read(_) | Op::Touch(_) | Op::ReadBacking(_) | Op::Probe(..) | Op::Ksm | Op::Require(..) => {}
+            // They change no content.
+            Op::CollapseOf(..) | Op::Khugepaged(_) | Op::Reclaim => {}
         }
     }
 
-    fn each(&mut self, actor: Actor, runs: &[Run], change: impl Fn(&mut Cell)) {
+    pub(super) fn each(&mut self, actor: Actor, runs: &[Run], change: impl Fn(&mut Cell)) {
         let Some(space) = &mut self.spaces[actor.index()] else { return };
         for run in runs {
             let end = (run.end() as usize).min(space.cells.len());
@@ -366,6 +399,7 @@ impl World {
         let zero = self.sets.only(Origin::Zero);
         let Some(mut space) = self.space(actor).cloned() else { return };
         for cell in &mut space.cells {
+            cell.marks.inherited(cell.wipe_on_fork);
             if cell.dont_fork {
                 cell.mapped = false;
             }
@@ -384,7 +418,12 @@ impl World {
             Advice::DoFork => self.each(actor, runs, |cell| cell.dont_fork = false),
             Advice::WipeOnFork => self.each(actor, runs, |cell| cell.wipe_on_fork = true),
             Advice::DontNeed | Advice::Free => self.discard(actor, runs, advice == Advice::Free),
-            Advice::HugePage | Advice::NoHugePage | Advice::PageOut | Advice::Collapse => {}
+            Advice::Guard => {
+                self.discard(actor, runs, false);
+                self.each(actor, runs, |cell| cell.marks.set(Marks::GUARD));
+            }
+            Advice::Unguard => self.each(actor, runs, |cell| cell.marks.clear(Marks::GUARD)),
+            Advice::HugePage | Advice::NoHugePage | Advice::PageOut | Advice::Collapse | Advice::Mergeable => {}
         }
     }
 
@@ -401,6 +440,7 @@ impl World {
             cell.set = if perhaps { sets.with(cell.set, hole) } else { hole };
             cell.own = !file;
             cell.dirty = false;
+            cell.marks.discarded();
         }
     }
 

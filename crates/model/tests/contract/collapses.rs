@@ -81,3 +81,28 @@ fn another_actors_frames_do_not_count() {
     let alone = trace.with(|trace| trace.record(2).states.retain(|seen| seen.actor == Actor::A));
     let [Collapse { how: How::Unknown { .. }, .. }] = &collapses(&alone)[..] else { panic!() };
 }
+
+#[test]
+fn who_collapses_need_not_be_who_has_the_pages() {
+    let trace = good("thp 32K", "A write all;A fork B;A collapse all of B;B read all");
+    let trace = (0..PAGES).fold(trace, |trace, page| trace.state(3, 'B', page, copied));
+    let [Collapse { step: 3, actor: Actor::A, how: How::Copied }] = &collapses(&trace)[..] else {
+        panic!("{:?}", collapses(&trace));
+    };
+    let refused = trace.with(|trace| trace.record(3).result = StepResult::Errno(1));
+    assert_eq!(collapses(&refused)[0].how.to_string(), "refused (EPERM)");
+}
+
+#[test]
+fn khugepaged_may_leave_it_alone() {
+    let by_khugepaged = |change: &dyn Fn(&mut Observed)| {
+        let trace = good("thp 32K", "A write all;A khugepaged all;A read all");
+        did(&(0..PAGES).fold(trace, |trace, page| trace.state(2, 'A', page, change)))
+    };
+    assert_eq!(by_khugepaged(&|_| ()), "left alone");
+    assert_eq!(by_khugepaged(&by_pmd), "in place");
+    assert_eq!(by_khugepaged(&copied), "copied");
+    // To THPs that are smaller.
+    assert_eq!(by_khugepaged(&|observed| observed.pfn += 0x1000 * u64::from(observed.pages.first > 3)), "copied");
+    assert_eq!(by_khugepaged(&|observed| observed.pfn = 0), "unknown (no frame numbers)");
+}

@@ -6,10 +6,13 @@
 
 mod collapses;
 mod doctor;
+mod marks;
+mod moves;
 mod properties;
 mod reference;
 mod robust;
 mod rules;
+mod storms;
 mod strategies;
 mod validity;
 mod verdicts;

@@ -105,7 +105,7 @@ fn saw_something_else(good: &Trace, bad: &Trace) -> bool {
 /// Every bug is found, and found often: a checker that passes everything does not get by.
 #[test]
 fn every_planted_bug_is_caught() {
-    const SCENARIOS: usize = 3000;
+    const SCENARIOS: usize = 8000;
     const ENOUGH: usize = 10;
     let mut runner = TestRunner::deterministic();
     let strategy = valid(Freedom::Some);

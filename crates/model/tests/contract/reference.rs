@@ -9,11 +9,13 @@ use cowcheck_model::memory::Memory;
 use cowcheck_model::pages::Run;
 use cowcheck_model::scenario::Scenario;
 use cowcheck_model::stamp::{Holds, Writer};
-use cowcheck_model::step::{Access, Actor, Advice, Op, Pin, PinKind, Prot};
+use cowcheck_model::step::{Access, Actor, Advice, Op, Pin, PinKind, Prot, Treatment};
+use cowcheck_model::storm::{Rivals, Storm, Went};
 use cowcheck_model::trace::{End, Observed, PageState, Record, Seen, StepResult, Trace, VERSION};
 
 pub(crate) const PAGE: u32 = 4096;
 const SIGSEGV: i32 = 11;
+const SIGBUS: i32 = 7;
 const EAGAIN: i32 = 11;
 
 /// What a correct kernel may do one way or another.
@@ -56,6 +58,8 @@ pub(crate) enum Bug {
     DontNeedIgnored,
     /// A private write goes to the file, or into the zero page.
     WriteHitsBacking,
+    /// A forced write goes to the page as it is mapped, whoever else has it.
+    PokeBreaksNoCow,
     /// MADV_COLLAPSE loses the last page.
     CollapseZeroes,
     /// MADV_COLLAPSE exchanges the first two pages.
@@ -80,10 +84,30 @@ pub(crate) enum Bug {
     ForkKeepsWritable,
     /// fork() shares a swap entry and leaves its mark set.
     ForkKeepsSwapMark,
+    /// MADV_COLLAPSE forgets what userfaultfd protects.
+    CollapseUnprotects,
+    /// Swap forgets it.
+    SwapUnprotects,
+    /// A child's pages are protected as its parent's are.
+    ForkKeepsProtection,
+    /// mremap() takes the protection along.
+    MremapKeepsProtection,
+    /// MADV_COLLAPSE puts zeroes where a guard page is.
+    CollapseFillsGuards,
+    /// A child has holes where its parent has guard pages.
+    ForkDropsGuards,
+    /// MADV_GUARD_INSTALL leaves the page in the page table.
+    GuardKeepsPage,
+    /// What is locked is swapped out.
+    SwapsLocked,
+    /// KSM merges two pages and leaves them writable.
+    KsmKeepsWritable,
+    /// KSM merges pages that are not the same.
+    KsmMergesOthers,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Bug; 20] = [
+    pub(crate) const ALL: [Bug; 31] = [
         Bug::ForkShares,
         Bug::ForkTakesPinnedPage,
         Bug::WipeIgnored,
@@ -92,6 +116,7 @@ impl Bug {
         Bug::DontNeedTakesNeighbour,
         Bug::DontNeedIgnored,
         Bug::WriteHitsBacking,
+        Bug::PokeBreaksNoCow,
         Bug::CollapseZeroes,
         Bug::CollapseSwaps,
         Bug::CollapseTears,
@@ -104,6 +129,16 @@ impl Bug {
         Bug::ForkSharesPinned,
         Bug::ForkKeepsWritable,
         Bug::ForkKeepsSwapMark,
+        Bug::CollapseUnprotects,
+        Bug::SwapUnprotects,
+        Bug::ForkKeepsProtection,
+        Bug::MremapKeepsProtection,
+        Bug::CollapseFillsGuards,
+        Bug::ForkDropsGuards,
+        Bug::GuardKeepsPage,
+        Bug::SwapsLocked,
+        Bug::KsmKeepsWritable,
+        Bug::KsmMergesOthers,
     ];
 }
 
@@ -126,6 +161,10 @@ struct Pte {
     lazy_free: bool,
     soft_dirty: bool,
     swapped: bool,
+    guard: bool,
+    protected: bool,
+    locked: bool,
+    mergeable: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -165,6 +204,10 @@ pub(crate) fn run_with(scenario: &Scenario, choices: Choices, bug: Option<Bug>) 
             let mut record = Record::ok(number);
             (record.result, record.seen) = kernel.step(number, step.actor, &step.op);
             record.states = kernel.states();
+            record.storm = match &step.op {
+                Op::Storm(_, rivals) => Some(calm(*rivals)),
+                _ => None,
+            };
             record
         })
         .collect();
@@ -180,6 +223,13 @@ pub(crate) fn run_with(scenario: &Scenario, choices: Choices, bug: Option<Bug>) 
         hugetlb_missing: 0,
         micros: 0,
     }
+}
+
+/// A storm in which all went well.
+fn calm(rivals: Rivals) -> Storm {
+    let went = |rival| Went { rival, rounds: 20, refused: 0, errno: 0 };
+    let rivals = rivals.each().map(went).collect();
+    Storm { micros: 1000, cpus: 2, rounds: 100, rivals, sightings: vec![], more: 0 }
 }
 
 impl Kernel {
@@ -198,6 +248,10 @@ impl Kernel {
             lazy_free: false,
             soft_dirty: false,
             swapped: false,
+            guard: false,
+            protected: false,
+            locked: false,
+            mergeable: false,
         };
         Kernel {
             pages,
@@ -264,7 +318,8 @@ impl Kernel {
     fn load(&mut self, actor: Actor, page: u32) -> Holds {
         let place = self.pte(actor, page).place;
         if self.pte(actor, page).lazy_free && !self.is_held(place, true) && self.choices.toss() {
-            *self.pte(actor, page) = Pte { place: Place::Backing, lazy_free: false, ..self.pte(actor, page).clone() };
+            let was = self.pte(actor, page).clone();
+            *self.pte(actor, page) = Pte { place: Place::Backing, lazy_free: false, protected: false, ..was };
         }
         let pte = self.pte(actor, page);
         pte.swapped = false;
@@ -303,7 +358,23 @@ impl Kernel {
         let stamp = |page| Holds::Stamp { writer: Writer::Step(actor, number), page };
         let mut seen = Vec::new();
         match op {
-            Op::Write(_) => pages.iter().for_each(|page| self.store(actor, *page, stamp(*page))),
+            Op::Write(_) => {
+                for page in pages {
+                    if self.pte(actor, page).protected {
+                        return (StepResult::Signal { signal: SIGBUS, page: Some(page) }, vec![]);
+                    }
+                    self.store(actor, page, stamp(page));
+                }
+            }
+            Op::Poke(_) => {
+                for page in pages {
+                    let (place, stamp) = (self.pte(actor, page).place, stamp(page));
+                    match self.has(Bug::PokeBreaksNoCow) {
+                        true => self.put(place, page, stamp),
+                        false => self.store(actor, page, stamp),
+                    }
+                }
+            }
             Op::Read(_) => seen = pages.iter().map(|page| (*page, self.load(actor, *page))).collect(),
             Op::ReadBacking(_) => seen = pages.iter().map(|page| (*page, self.at(Place::Backing, *page))).collect(),
             Op::WriteBacking(_) => pages.iter().for_each(|page| self.put(Place::Backing, *page, stamp(*page))),
@@ -318,6 +389,12 @@ impl Kernel {
                 pages.iter().for_each(|page| self.pte(actor, *page).prot = *prot);
             }
             Op::Advise(advice, _) => return (self.advise(actor, *advice, &pages), vec![]),
+            Op::Treat(treatment, _) => pages.iter().for_each(|page| self.treat(actor, *treatment, *page)),
+            Op::Reclaim => self.reclaim(),
+            Op::Ksm => self.ksm(),
+            Op::Mremap(_) if !self.has(Bug::MremapKeepsProtection) => {
+                pages.iter().for_each(|page| self.pte(actor, *page).protected = false);
+            }
             Op::Munmap(_) => pages.iter().for_each(|page| self.munmap(actor, *page)),
             Op::ClearSoftDirty => (0..self.pages).for_each(|page| self.pte(actor, page).soft_dirty = false),
             Op::Pin(kind, pin, _) => return (self.pin(actor, *kind, *pin, pages), vec![]),
@@ -339,7 +416,16 @@ impl Kernel {
             Op::Unpin(pin) => {
                 self.pins.remove(pin);
             }
-            Op::Mprotect(..) | Op::Touch(_) | Op::Mremap(_) | Op::Require(..) => {}
+            Op::Storm(..) => {
+                seen = pages.iter().map(|page| (*page, self.load(actor, *page))).collect();
+                pages.iter().for_each(|page| self.store(actor, *page, stamp(*page)));
+            }
+            Op::Mprotect(..)
+            | Op::Touch(_)
+            | Op::Mremap(_)
+            | Op::Require(..)
+            | Op::CollapseOf(..)
+            | Op::Khugepaged(_) => {}
         }
         (StepResult::Ok, joined(seen))
     }
@@ -347,8 +433,11 @@ impl Kernel {
     fn probe(&mut self, actor: Actor, page: u32, access: Access) -> Holds {
         let pte = self.pte(actor, page);
         let wanted = if access == Access::Write { Prot::Rw } else { Prot::Ro };
-        if !pte.mapped || pte.prot < wanted {
+        if !pte.mapped || pte.prot < wanted || pte.guard {
             return Holds::Fault(SIGSEGV);
+        }
+        if access == Access::Write && pte.protected {
+            return Holds::Fault(SIGBUS);
         }
         if access == Access::Write {
             let holds = self.load(actor, page);
@@ -360,6 +449,9 @@ impl Kernel {
     fn fork(&mut self, actor: Actor, child: Actor) {
         let mut table = self.processes[&actor].clone();
         for (page, pte) in table.iter_mut().enumerate() {
+            pte.locked = false;
+            pte.protected &= self.has(Bug::ForkKeepsProtection);
+            pte.guard &= !pte.wipe_on_fork && !self.has(Bug::ForkDropsGuards);
             if pte.dont_fork && !self.has(Bug::DontForkIgnored) {
                 pte.mapped = false;
                 pte.place = Place::Backing;
@@ -416,6 +508,15 @@ impl Kernel {
                 Advice::Free => pte.lazy_free = pte.place != Place::Backing,
                 Advice::DontNeed => self.dont_need(actor, *page),
                 Advice::PageOut => self.page_out(actor, *page),
+                Advice::Guard => {
+                    let pte = self.pte(actor, *page);
+                    pte.guard = true;
+                    if !self.has(Bug::GuardKeepsPage) {
+                        self.dont_need(actor, *page);
+                    }
+                }
+                Advice::Unguard => pte.guard = false,
+                Advice::Mergeable => pte.mergeable = true,
                 Advice::HugePage | Advice::NoHugePage | Advice::Collapse => {}
             }
             if advice == Advice::Free {
@@ -432,19 +533,91 @@ impl Kernel {
     fn dont_need(&mut self, actor: Actor, page: u32) {
         if !self.has(Bug::DontNeedIgnored) {
             let pte = self.pte(actor, page);
-            *pte = Pte { place: Place::Backing, lazy_free: false, soft_dirty: false, ..pte.clone() };
+            let was = pte.clone();
+            *pte = Pte { place: Place::Backing, lazy_free: false, soft_dirty: false, protected: false, ..was };
+        }
+    }
+
+    fn treat(&mut self, actor: Actor, treatment: Treatment, page: u32) {
+        match treatment {
+            Treatment::UffdWp => {
+                // Where there is no page the mark may be kept or not.
+                let is_there = self.pte(actor, page).place != Place::Backing;
+                let pte = self.pte(actor, page);
+                let keeps = (is_there && !pte.lazy_free) || self.choices.toss();
+                self.pte(actor, page).protected = keeps;
+            }
+            Treatment::UffdUnwp => self.pte(actor, page).protected = false,
+            Treatment::Mlock => {
+                if self.pte(actor, page).prot == Prot::Rw {
+                    self.load(actor, page);
+                    self.own(actor, page);
+                }
+                let pte = self.pte(actor, page);
+                *pte = Pte { locked: true, swapped: false, ..pte.clone() };
+            }
+            Treatment::Munlock => self.pte(actor, page).locked = false,
+            Treatment::Split | Treatment::Migrate => {}
+        }
+    }
+
+    /// Merges pages of one content, as far as nobody holds them.
+    fn ksm(&mut self) {
+        let mut first: Vec<(Holds, usize)> = vec![];
+        let mergeable: Vec<(Actor, u32, usize)> = self
+            .processes
+            .iter()
+            .flat_map(|(actor, table)| (0..).zip(table).map(|(page, pte)| (*actor, page, pte)))
+            .filter(|(_, _, pte)| pte.mapped && pte.mergeable && !pte.swapped && !pte.lazy_free)
+            .filter_map(|(actor, page, pte)| match pte.place {
+                Place::Frame(frame) => Some((actor, page, frame)),
+                Place::Backing => None,
+            })
+            .collect();
+        for (actor, page, frame) in mergeable {
+            let now = self.frames[frame].now.clone();
+            if self.is_held(Place::Frame(frame), true) || self.is_held(Place::Frame(frame), false) {
+                continue;
+            }
+            let same = |(holds, _): &&(Holds, usize)| *holds == now || self.has(Bug::KsmMergesOthers);
+            match first.iter().find(same).map(|(_, to)| *to) {
+                Some(to) if to != frame && !self.choices.toss() => {
+                    self.frames[to].exclusive = self.has(Bug::KsmKeepsWritable);
+                    self.pte(actor, page).place = Place::Frame(to);
+                }
+                Some(_) => {}
+                None => first.push((now, frame)),
+            }
         }
     }
 
     fn page_out(&mut self, actor: Actor, page: u32) {
         let place = self.pte(actor, page).place;
-        if place != Place::Backing && self.mappings(place) == 1 && !self.is_held(place, true) {
-            self.pte(actor, page).swapped = self.has(Bug::ForkKeepsSwapMark) || self.choices.toss();
+        let may_go = !self.pte(actor, page).locked || self.has(Bug::SwapsLocked);
+        if place != Place::Backing && may_go && self.mappings(place) == 1 && !self.is_held(place, true) {
+            let must = self.has(Bug::ForkKeepsSwapMark) || self.has(Bug::SwapsLocked);
+            self.pte(actor, page).swapped = must || self.choices.toss();
+        }
+        if self.has(Bug::SwapUnprotects) {
+            self.pte(actor, page).protected = false;
         }
         if let (true, Place::Frame(frame)) = (self.has(Bug::SwapIsStale), self.pte(actor, page).place) {
             let before = self.frames[frame].before.clone();
             let stale = self.new_frame(before);
             self.pte(actor, page).place = stale;
+        }
+    }
+
+    /// Swaps out what it likes, from every process that has it.
+    fn reclaim(&mut self) {
+        for frame in 0..self.frames.len() {
+            let place = Place::Frame(frame);
+            let has = |pte: &&Pte| pte.mapped && pte.place == place;
+            let is_locked = self.processes.values().flatten().filter(has).any(|pte| pte.locked || pte.lazy_free);
+            if !is_locked && !self.is_held(place, true) && self.choices.toss() {
+                let ptes = self.processes.values_mut().flatten();
+                ptes.filter(|pte| pte.mapped && pte.place == place).for_each(|pte| pte.swapped = true);
+            }
         }
     }
 
@@ -466,6 +639,8 @@ impl Kernel {
                     | Bug::CollapseTears
                     | Bug::CollapseCopiesPinned
                     | Bug::CollapseCleans
+                    | Bug::CollapseUnprotects
+                    | Bug::CollapseFillsGuards
             )
         );
         if !broken && self.choices.toss() {
@@ -474,6 +649,11 @@ impl Kernel {
         let copies: Vec<Holds> =
             pages.iter().map(|page| self.at(self.processes[&actor][*page as usize].place, *page)).collect();
         for (i, page) in pages.iter().enumerate() {
+            match self.bug {
+                Some(Bug::CollapseUnprotects) => self.pte(actor, *page).protected = false,
+                Some(Bug::CollapseFillsGuards) => self.pte(actor, *page).guard = false,
+                _ => {}
+            }
             let place = self.pte(actor, *page).place;
             if place == Place::Backing {
                 continue;
@@ -503,6 +683,10 @@ impl Kernel {
         let taken = pages.len();
         let place = |page| {
             let is_anonymous = self.pte(actor, page).place != Place::Backing;
+            if kind.writes() {
+                // It is as good as written: MADV_FREE is over.
+                self.pte(actor, page).lazy_free = false;
+            }
             match kind.breaks_sharing() || (kind != PinKind::Splice && is_anonymous) {
                 true => (page, self.own(actor, page)),
                 false => (page, self.pte(actor, page).place),
@@ -528,14 +712,18 @@ impl Kernel {
             };
             let exclusive = self.frames[frame].exclusive;
             let pages = Run { first: page as u32, count: 1 };
-            let state = PageState { soft_dirty: pte.soft_dirty, exclusive: Some(exclusive), ..PageState::default() };
+            let uffd_wp = pte.protected;
+            let state =
+                PageState { soft_dirty: pte.soft_dirty, uffd_wp, exclusive: Some(exclusive), ..PageState::default() };
             if pte.swapped {
                 let state = PageState { swapped: true, ..state };
                 return Some(Observed { actor: *actor, pages, state, pfn: 0, swap: Some(frame as u64), index: 0 });
             }
             let state = PageState {
                 present: true,
-                writable: Some(pte.prot == Prot::Rw && (exclusive || self.has(Bug::ForkKeepsWritable))),
+                writable: Some(
+                    pte.prot == Prot::Rw && !pte.protected && (exclusive || self.has(Bug::ForkKeepsWritable)),
+                ),
                 pinned: Some(self.is_held(pte.place, true)),
                 mapcount: Some(mappings[frame]),
                 order: Some(0),

@@ -57,6 +57,30 @@ mod isolation {
     }
 
     #[test]
+    fn a_forced_write_is_a_write_of_the_actor() {
+        // CVE-2016-5195, CVE-2022-2590.
+        let steps = "A write all;A mprotect all ro;A fork B;B poke lower;A read all;B read all";
+        let found = fails(&good(ANON, steps).saw(5, "2", "B@4 of page 2"), Rule::Isolation, 5, "2");
+        assert!(found.sentence.contains("B wrote that after the fork in step 3"), "{}", found.sentence);
+        fails(&good(ANON, steps).saw(6, "2", "A@1 of page 2"), Rule::Integrity, 6, "2");
+        let steps = "A mprotect all none;A poke all;A read backing all";
+        fails(&good("memfd 32K", steps).saw(3, "1", "A@2 of page 1"), Rule::Isolation, 3, "1");
+        // Its soft-dirty bit may be set or not.
+        let steps = "A write all;A clear-soft-dirty;A poke all";
+        passes(&good(ANON, steps).state(3, 'A', 0, |seen| seen.state.soft_dirty = false));
+    }
+
+    #[test]
+    fn what_reclaim_took_away_is_shared_as_before() {
+        let steps = "A write all;A fork B;A reclaim;A write upper;B read all";
+        fails(&good(ANON, steps).saw(5, "4", "A@4 of page 4"), Rule::Isolation, 5, "4");
+        fails(&good(ANON, steps).saw(5, "0", "zero"), Rule::Integrity, 5, "0");
+        // What was freed may be gone, or not.
+        let steps = "A write all;A free all;A reclaim;A read all";
+        passes(&good(ANON, steps).saw(4, "0-3", "zero"));
+    }
+
+    #[test]
     fn no_private_write_reaches_the_backing() {
         for memory in ["memfd 32K", "tmpfile 32K", "zero 4K x8", "huge-zero 32K", "memfd-hugetlb 32K"] {
             let trace = good(memory, "A write all;A read backing all");
@@ -417,6 +441,13 @@ mod markers {
         // Without the feature the bit says nothing.
         let clean = trace.state(4, 'A', 2, |state| state.state.soft_dirty = false);
         passes(&clean.with(|trace| trace.soft_dirty = false));
+    }
+
+    #[test]
+    fn a_mapping_that_was_never_cleared_is_dirty_as_a_whole() {
+        let trace = good(ANON, "A write all;A fork B;B clear-soft-dirty;B write all;A write all");
+        passes(&trace.clone().state(5, 'A', 2, |state| state.state.soft_dirty = false));
+        fails(&trace.state(5, 'B', 2, |state| state.state.soft_dirty = false), Rule::Markers, 5, "2");
     }
 
     #[test]

@@ -5,7 +5,8 @@ use cowcheck_model::memory::{Memory, MemoryKind};
 use cowcheck_model::pages::{Range, Run};
 use cowcheck_model::scenario::Scenario;
 use cowcheck_model::stamp::{Holds, Writer};
-use cowcheck_model::step::{Access, Actor, Advice, Op, Pin, PinKind, Prot, State, Step};
+use cowcheck_model::step::{Access, Actor, Advice, Op, Pin, PinKind, Prot, State, Step, Treatment};
+use cowcheck_model::storm::{Rival, Rivals};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -54,11 +55,20 @@ fn range(pages: u32) -> impl Strategy<Value = Range> {
     prop_oneof![3 => Just(Range::All), 3 => named, 2 => runs, 1 => (0..pages).prop_map(Range::page)]
 }
 
+/// One or more.
+fn rivals() -> impl Strategy<Value = Rivals> {
+    (1..1u8 << Rival::WORDS.len()).prop_map(|bits| {
+        let chosen = Rival::WORDS.into_iter().enumerate().filter(|(at, _)| bits >> at & 1 == 1);
+        chosen.fold(Rivals::default(), |rivals, (_, (rival, _))| rivals.with(rival).unwrap())
+    })
+}
+
 fn op(actors: usize, pins: usize, pages: u32) -> impl Strategy<Value = Op> {
     let range = || range(pages);
     let kind = of_words(&PinKind::WORDS);
     prop_oneof![
         8 => range().prop_map(Op::Write),
+        2 => range().prop_map(Op::Poke),
         8 => range().prop_map(Op::Read),
         1 => range().prop_map(Op::Touch),
         1 => range().prop_map(Op::ReadBacking),
@@ -67,8 +77,18 @@ fn op(actors: usize, pins: usize, pages: u32) -> impl Strategy<Value = Op> {
         4 => actor(actors).prop_map(Op::Fork),
         1 => Just(Op::Exit),
         1 => (range(), of_words(&Prot::WORDS)).prop_map(|(range, prot)| Op::Mprotect(range, prot)),
-        5 => (of_words(&Advice::WORDS), range()).prop_map(|(advice, range)| Op::Advise(advice, range)),
+        9 => (of_words(&Advice::WORDS), range()).prop_map(|(advice, range)| Op::Advise(advice, range)),
         2 => range().prop_map(|range| Op::Advise(Advice::Collapse, range)),
+        1 => (range(), actor(actors)).prop_map(|(range, owner)| Op::CollapseOf(range, owner)),
+        1 => range().prop_map(Op::Khugepaged),
+        2 => (range(), rivals()).prop_map(|(range, rivals)| Op::Storm(range, rivals)),
+        3 => (of_words(&Treatment::WORDS), range()).prop_map(|(treatment, range)| Op::Treat(treatment, range)),
+        2 => range().prop_map(|range| Op::Treat(Treatment::UffdWp, range)),
+        1 => range().prop_map(|range| Op::Advise(Advice::PageOut, range)),
+        1 => range().prop_map(|range| Op::Advise(Advice::WipeOnFork, range)),
+        1 => range().prop_map(|range| Op::Advise(Advice::Guard, range)),
+        1 => Just(Op::Reclaim),
+        2 => Just(Op::Ksm),
         1 => range().prop_map(Op::Munmap),
         1 => range().prop_map(Op::Mremap),
         1 => Just(Op::ClearSoftDirty),
@@ -121,6 +141,8 @@ pub(crate) fn valid(freedom: Freedom) -> impl Strategy<Value = Scenario> {
             let chooses = match step.op {
                 Op::Pin(kind, ..) => !kind.breaks_sharing(),
                 Op::WriteBacking(_) | Op::Advise(Advice::Free, _) | Op::Touch(_) => true,
+                // Of a page that is not there the mark may be kept or not.
+                Op::Treat(Treatment::UffdWp, _) => true,
                 _ => false,
             };
             if (chooses && freedom == Freedom::None) || world.check(&step).is_err() {

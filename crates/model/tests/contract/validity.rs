@@ -63,9 +63,9 @@ fn a_pin_belongs_to_who_took_it() {
 
 #[test]
 fn the_memory_must_have_what_the_step_is_about() {
-    let backing = "memory with a backing (zero, huge-zero, memfd, tmpfile, memfd-hugetlb), not anon 4K x8";
+    let backing = "memory with a backing (zero, huge-zero, memfd, shmem-thp, tmpfile, memfd-hugetlb), not anon 4K x8";
     refused(ANON, "A read backing all", 3, backing);
-    let file = "memory with a file (memfd, tmpfile, memfd-hugetlb), not zero 4K x8";
+    let file = "memory with a file (memfd, shmem-thp, tmpfile, memfd-hugetlb), not zero 4K x8";
     refused("zero 4K x8", "A write backing all", 3, file);
     for (memory, steps) in
         [("memfd 32K", "A free all"), ("hugetlb 32K", "A wipeonfork all"), ("hugetlb 32K", "A free all")]
@@ -79,6 +79,39 @@ fn the_memory_must_have_what_the_step_is_about() {
 }
 
 #[test]
+fn marks_forbid_what_the_kernel_refuses() {
+    refused(ANON, "A guard page 3;A read all", 4, "pages that A may read: page 3 is a guard page");
+    refused(ANON, "A guard page 3;A mlock all", 4, "pages that A may read: page 3 is a guard page");
+    let protected = "pages that A may write: page 3 is protected by userfaultfd";
+    refused(ANON, "A write all;A uffd-wp page 3;A write all", 5, protected);
+    refused(ANON, "A uffd-wp page 3;A write all", 4, protected);
+    refused(ANON, "A write all;A uffd-wp page 3;A pin rw p0 all", 5, protected);
+    refused(ANON, "A write all;A uffd-wp page 3;A mlock all", 5, protected);
+    let locked = "pages that are not locked: the kernel refuses this for page 3";
+    for op in ["dontneed", "free", "guard"] {
+        refused(ANON, &format!("A mlock page 3;A {op} all"), 4, locked);
+    }
+    let anonymous = "anonymous memory without hugetlb pages: there are no guard pages in memfd 32K";
+    refused("memfd 32K", "A guard all", 3, anonymous);
+    refused("hugetlb 32K", "A mlock all", 3, "memory without hugetlb pages, which are not locked: hugetlb 32K");
+    refused(ANON, "A guard page 3;A poke all", 4, "pages that A may read: page 3 is a guard page");
+    refused(ANON, "A write all;A uffd-wp page 3;A poke all", 5, protected);
+    refused(ANON, "A munmap page 3;A poke all", 4, "pages that A has mapped: page 3 is not");
+    let no_force = "memory without hugetlb pages, where the kernel forces no write: hugetlb 32K";
+    refused("hugetlb 32K", "A poke all", 3, no_force);
+    scenario(ANON, "A write all;A mprotect lower none;A mprotect upper ro;A poke all;A mprotect all ro;A read all");
+    refused("hugetlb 16K x2", "A uffd-wp page 0", 3, "whole hugetlb pages: multiples of 4 pages");
+    scenario(
+        ANON,
+        "A write all;A uffd-wp all;A read all;A pin ro p0 all;A fork B;B write all;A uffd-unwp all;A write all",
+    );
+    scenario(
+        ANON,
+        "A mlock all;A fork B;B dontneed all;A munlock all;A dontneed all;A guard all;A unguard all;A read all",
+    );
+}
+
+#[test]
 fn the_memory_must_be_whole_pages() {
     let expected = |memory: &str| {
         format!("memory {memory}: expected one or more pieces whose size is a multiple of the page size, 4096 bytes")
@@ -86,4 +119,32 @@ fn the_memory_must_be_whole_pages() {
     for memory in ["anon 0", "anon 5000", "anon 2K x2", "anon 4K x0"] {
         refused(memory, "A read all", 2, &expected(memory));
     }
+}
+
+#[test]
+fn a_storm_needs_pages_whose_content_is_certain() {
+    const CERTAIN: &str = "pages whose content is certain: that of page 0 is for the kernel to choose";
+    refused(ANON, "A write all;A free all;A storm all gup", 5, CERTAIN);
+    let child = "pages that a child gets as they are, for `fork`: page 4 is not one";
+    refused(ANON, "A write all;A dontfork upper;A storm all gup fork", 5, child);
+    refused(ANON, "A wipeonfork upper;A storm all fork", 4, child);
+    refused(ANON, "A mprotect all ro;A storm all gup", 4, "pages that A may write: page 0 is protected");
+    let loose = "pages whose writes no pin or pipe may or may not follow: p0 has page 0";
+    refused(ANON, "A write all;A splice p0 all;A storm all gup", 5, loose);
+    refused(
+        "hugetlb 8K x4",
+        "A storm all gup",
+        3,
+        "memory of small pages or THPs: hugetlb pages can run out in a storm",
+    );
+    scenario(ANON, "A write all;A pin rw p0 all;A dontfork upper;A storm lower fork;A storm all gup");
+}
+
+#[test]
+fn whose_pages_are_collapsed_must_be_there() {
+    refused(ANON, "A collapse all of B", 3, "pages of an actor that is alive: B is not");
+    refused(ANON, "A collapse all of A", 3, "pages of another actor: `collapse` alone is for those of A");
+    refused(ANON, "A fork B;B exit;A collapse all of B", 5, "pages of an actor that is alive: B is not");
+    refused(ANON, "A fork B;B munmap all;A collapse all of B", 5, "pages that B has mapped: page 0 is not");
+    scenario(ANON, "A fork B;B munmap lower;A collapse upper of B;B collapse all of A");
 }

@@ -2,23 +2,43 @@
 //! text of a result can become markup.
 
 /// A page that is being written.
-pub(super) struct Page {
+pub(crate) struct Page {
     out: String,
     /// The tags that are open, for [`Page::end`].
     open: Vec<&'static str>,
 }
 
 /// An attribute and its value; without a value it is left out.
-pub(super) type Attribute<'a> = (&'static str, &'a str);
+pub(crate) type Attribute<'a> = (&'static str, &'a str);
 
 impl Page {
     /// Nothing is written.
-    pub(super) fn new() -> Page {
+    pub(crate) fn new() -> Page {
         Page { out: String::new(), open: Vec::new() }
     }
 
+    /// A page of this title, up to where its content begins.
+    pub(crate) fn of(title: &str) -> Page {
+        let mut page = Page::new();
+        page.raw("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
+        page.raw("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
+        page.raw("<meta name=\"color-scheme\" content=\"light dark\">\n");
+        // The page holds texts that others wrote: should one ever get past the escaping, nothing runs it.
+        page.raw(
+            "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n",
+        );
+        page.raw("<meta name=\"generator\" content=\"cowcheck ");
+        page.text(env!("CARGO_PKG_VERSION"));
+        page.raw("\">\n");
+        page.element("title", &[], title);
+        page.raw("\n<style>\n");
+        page.raw(include_str!("style.css"));
+        page.raw("</style>\n</head>\n<body>\n");
+        page
+    }
+
     /// What was written.
-    pub(super) fn finish(mut self) -> String {
+    pub(crate) fn finish(mut self) -> String {
         while !self.open.is_empty() {
             self.end();
         }
@@ -26,17 +46,17 @@ impl Page {
     }
 
     /// How many bytes were written.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.out.len()
     }
 
     /// Markup of our own.
-    pub(super) fn raw(&mut self, markup: &'static str) {
+    pub(crate) fn raw(&mut self, markup: &'static str) {
         self.out.push_str(markup);
     }
 
     /// Text of anybody's.
-    pub(super) fn text(&mut self, text: &str) {
+    pub(crate) fn text(&mut self, text: &str) {
         for char in text.chars() {
             match char {
                 '&' => self.out.push_str("&amp;"),
@@ -54,13 +74,13 @@ impl Page {
     }
 
     /// Begins an element.
-    pub(super) fn begin(&mut self, tag: &'static str, attributes: &[Attribute<'_>]) {
+    pub(crate) fn begin(&mut self, tag: &'static str, attributes: &[Attribute<'_>]) {
         self.head(tag, attributes);
         self.open.push(tag);
     }
 
     /// Ends the element that was begun last.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         if let Some(tag) = self.open.pop() {
             self.out.push_str("</");
             self.out.push_str(tag);
@@ -69,14 +89,14 @@ impl Page {
     }
 
     /// An element that holds a text.
-    pub(super) fn element(&mut self, tag: &'static str, attributes: &[Attribute<'_>], text: &str) {
+    pub(crate) fn element(&mut self, tag: &'static str, attributes: &[Attribute<'_>], text: &str) {
         self.begin(tag, attributes);
         self.text(text);
         self.end();
     }
 
     /// An element without content.
-    pub(super) fn empty(&mut self, tag: &'static str, attributes: &[Attribute<'_>]) {
+    pub(crate) fn empty(&mut self, tag: &'static str, attributes: &[Attribute<'_>]) {
         self.head(tag, attributes);
         // In SVG an element is closed by this; in HTML it does no harm to those that have no content.
         self.out.truncate(self.out.len() - 1);

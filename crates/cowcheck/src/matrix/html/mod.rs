@@ -2,8 +2,8 @@
 
 mod failures;
 mod map;
-mod markup;
-mod tables;
+pub(crate) mod markup;
+pub(crate) mod tables;
 
 use cowcheck_model::verdict::Kind;
 
@@ -19,21 +19,7 @@ const MAX_MEMORIES: usize = 16;
 
 /// The report as a page.
 pub fn html(matrix: &Matrix) -> String {
-    let mut page = Page::new();
-    page.raw("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
-    page.raw("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
-    page.raw("<meta name=\"color-scheme\" content=\"light dark\">\n");
-    // The page holds texts that others wrote: should one ever get past the escaping, nothing runs it.
-    page.raw(
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n",
-    );
-    page.raw("<meta name=\"generator\" content=\"cowcheck ");
-    page.text(env!("CARGO_PKG_VERSION"));
-    page.raw("\">\n");
-    page.element("title", &[], &matrix.title);
-    page.raw("\n<style>\n");
-    page.raw(include_str!("style.css"));
-    page.raw("</style>\n</head>\n<body>\n");
+    let mut page = Page::of(&matrix.title);
     page.raw("<a class=\"past\" href=\"#changes\">Skip to what differs</a>\n");
     map::symbols(&mut page);
     head(&mut page, matrix);
@@ -55,7 +41,7 @@ pub fn html(matrix: &Matrix) -> String {
     page.finish()
 }
 
-fn section(page: &mut Page, id: &str, title: &str, content: impl FnOnce(&mut Page)) {
+pub(crate) fn section(page: &mut Page, id: &str, title: &str, content: impl FnOnce(&mut Page)) {
     page.begin("section", &[("id", id), ("aria-labelledby", &format!("{id}-h"))]);
     page.element("h2", &[("id", &format!("{id}-h"))], title);
     content(page);

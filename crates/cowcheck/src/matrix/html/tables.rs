@@ -14,7 +14,7 @@ const ORDER: [Kind; 7] =
     [Kind::Fail, Kind::Crash, Kind::Timeout, Kind::Xfail, Kind::Pass, Kind::Inconclusive, Kind::Skip];
 
 /// Begins a table that may be wider than the screen.
-fn begin(page: &mut Page, caption: &str, head: &[&str], class: &str) {
+pub(crate) fn begin(page: &mut Page, caption: &str, head: &[&str], class: &str) {
     page.begin("div", &[("class", "scroll"), ("role", "region"), ("tabindex", "0"), ("aria-label", caption)]);
     page.begin("table", &[]);
     page.element("caption", &[], caption);
@@ -25,7 +25,8 @@ fn begin(page: &mut Page, caption: &str, head: &[&str], class: &str) {
     page.raw("</tr></thead>\n<tbody>");
 }
 
-fn end(page: &mut Page) {
+/// Ends it.
+pub(crate) fn end(page: &mut Page) {
     page.raw("</tbody>");
     page.end();
     page.end();

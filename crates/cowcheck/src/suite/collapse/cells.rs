@@ -3,8 +3,10 @@
 //! * Every pattern with every pin and every writer: who writes through what is where an exclusive mark that
 //!   is wrong shows.
 //! * Every other pair of two dimensions, the rest as in [`Cell::PLAIN`]: the pattern `lower`, which is the mixed
-//!   case, or where a child collapses `all`, because a child has the whole range only then.
+//!   case; where a child collapses `all`, because a child has the whole range only then; for khugepaged `none`, because
+//!   it leaves alone what is shared.
 //! * Dangers that have a name: a mixed pattern under a fixed buffer, with every aftermath.
+//!   (Every pattern is forked again and split by the pairs: no sub-page may stay exclusive that the child has.)
 //!
 //! Pairs with a plain rest, and not a pairwise covering array: a new word adds cells and changes the id of none.
 
@@ -51,6 +53,20 @@ pub(super) enum Contents {
     ReadOnly,
     /// Some pages are soft-dirty and others are not.
     SoftDirty,
+    /// Holes that were read: the zero page.
+    ZeroPage,
+    /// Holes that were written: smaller folios.
+    Refilled,
+    /// The THP was moved by mremap().
+    Moved,
+    /// mlock(), before the fork.
+    Locked,
+    /// Pages that KSM has merged, of parent and child.
+    Ksm,
+    /// Write-protected by userfaultfd.
+    UffdWp,
+    /// Guard pages.
+    Guard,
 }
 
 /// Who collapses.
@@ -58,6 +74,10 @@ pub(super) enum Contents {
 pub(super) enum Who {
     Parent,
     Child,
+    /// The child, of the parent's memory: process_madvise(2).
+    ByProcess,
+    /// khugepaged, of the parent's memory.
+    ByKhugepaged,
 }
 
 /// Who writes then.
@@ -87,6 +107,15 @@ pub(super) enum Aftermath {
     /// The child exits.
     Exit,
     Unpin,
+    /// Forked again, then both split it.
+    ForkSplit,
+    /// Split by debugfs.
+    SplitFolio,
+    Migrate,
+    /// Write-protected as a whole by userfaultfd, then released page by page.
+    UffdWp,
+    /// A guard page is put into it.
+    Guard,
 }
 
 const PINS: [Pin; 8] = [
@@ -99,7 +128,7 @@ const PINS: [Pin; 8] = [
     Pin::SpliceOfChild,
     Pin::ReadOnly,
 ];
-const CONTENTS: [Contents; 8] = [
+const CONTENTS: [Contents; 15] = [
     Contents::Whole,
     Contents::Copies,
     Contents::OtherCopies,
@@ -108,11 +137,18 @@ const CONTENTS: [Contents; 8] = [
     Contents::Swapped,
     Contents::ReadOnly,
     Contents::SoftDirty,
+    Contents::ZeroPage,
+    Contents::Refilled,
+    Contents::Moved,
+    Contents::Locked,
+    Contents::Ksm,
+    Contents::UffdWp,
+    Contents::Guard,
 ];
-const WHO: [Who; 2] = [Who::Parent, Who::Child];
+const WHO: [Who; 4] = [Who::Parent, Who::Child, Who::ByProcess, Who::ByKhugepaged];
 const WRITERS: [Writer; 6] =
     [Writer::Parent, Writer::ParentPages, Writer::Child, Writer::ParentThenChild, Writer::ChildThenParent, Writer::Pin];
-const AFTERMATHS: [Aftermath; 9] = [
+const AFTERMATHS: [Aftermath; 14] = [
     Aftermath::None,
     Aftermath::Split,
     Aftermath::Munmap,
@@ -122,6 +158,11 @@ const AFTERMATHS: [Aftermath; 9] = [
     Aftermath::CollapseAgain,
     Aftermath::Exit,
     Aftermath::Unpin,
+    Aftermath::ForkSplit,
+    Aftermath::SplitFolio,
+    Aftermath::Migrate,
+    Aftermath::UffdWp,
+    Aftermath::Guard,
 ];
 
 /// One of each.
@@ -206,8 +247,20 @@ impl Cell {
             Contents::Swapped => "swapped",
             Contents::ReadOnly => "read-only",
             Contents::SoftDirty => "soft-dirty",
+            Contents::ZeroPage => "zero-page",
+            Contents::Refilled => "refilled",
+            Contents::Moved => "moved",
+            Contents::Locked => "locked",
+            Contents::Ksm => "ksm",
+            Contents::UffdWp => "uffd-wp",
+            Contents::Guard => "guard",
         };
-        let who = if self.who == Who::Child { "by-child" } else { "" };
+        let who = match self.who {
+            Who::Parent => "",
+            Who::Child => "by-child",
+            Who::ByProcess => "by-process",
+            Who::ByKhugepaged => "by-khugepaged",
+        };
         let aftermath = match self.aftermath {
             Aftermath::None => "",
             Aftermath::Split => "split",
@@ -218,6 +271,11 @@ impl Cell {
             Aftermath::CollapseAgain => "again",
             Aftermath::Exit => "exit",
             Aftermath::Unpin => "unpin",
+            Aftermath::ForkSplit => "fork-split",
+            Aftermath::SplitFolio => "split-folio",
+            Aftermath::Migrate => "migrate",
+            Aftermath::UffdWp => "then-uffd-wp",
+            Aftermath::Guard => "then-guard",
         };
         let words = [self.pin.word(), writer, contents, who, aftermath];
         words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join("+")
@@ -241,14 +299,19 @@ impl Cell {
         const PAGES: u32 = 512;
         let child = self.pattern.child();
         let copied = self.pattern.of_child(PAGES).and(&touched(PAGES));
-        (self.who == Who::Parent || self.pattern.child_has_all(PAGES))
+        (self.who != Who::Child || self.pattern.child_has_all(PAGES))
+            && (self.who != Who::ByProcess || child.is_some())
             && (self.pin.is_parents() || child.is_some())
             && (self.writer != Writer::Pin || self.pin.writes())
             && (self.contents != Contents::OtherCopies || (child.is_some() && !copied.is_empty()))
-            // What is pinned is not swapped out.
-            && (self.contents != Contents::Swapped || self.pin != Pin::UringBeforeFork)
+            // What is pinned is neither swapped out nor merged.
+            && (!matches!(self.contents, Contents::Swapped | Contents::Ksm) || self.pin != Pin::UringBeforeFork)
+            // What is locked is not discarded.
+            && (self.contents != Contents::Locked || self.aftermath != Aftermath::Guard)
+            // KSM needs two pages with one content: the child writes what is there already.
+            && (self.contents != Contents::Ksm || (child.is_some() && !copied.is_empty()))
             // A is the last to exit.
-            && (self.aftermath != Aftermath::Exit || self.who == Who::Parent)
+            && (self.aftermath != Aftermath::Exit || self.who != Who::Child)
             && (self.aftermath != Aftermath::Unpin || self.pin != Pin::None)
     }
 }
@@ -290,8 +353,12 @@ fn pairs() -> Vec<Cell> {
     }
     let by = |cell: &mut Cell, who| {
         cell.who = who;
-        if who == Who::Child && cell.pattern.name == "lower" {
-            cell.pattern = &PATTERNS[1];
+        if cell.pattern.name == "lower" {
+            cell.pattern = match who {
+                Who::Parent | Who::ByProcess => cell.pattern,
+                Who::Child => &PATTERNS[1],
+                Who::ByKhugepaged => &PATTERNS[0],
+            };
         }
     };
     let dimensions = [

@@ -9,18 +9,19 @@
 mod cells;
 mod pages;
 mod patterns;
+mod shmem;
+mod sizes;
+mod storms;
 mod story;
 
 use cowcheck_model::memory::{Memory, MemoryKind};
-use cowcheck_model::scenario::Scenario;
-use cowcheck_model::text;
 
 use super::Sizes;
 use super::check::Check;
 use cells::Cell;
 
 /// Larger huge pages (512 MiB where base pages have 64 KiB) cost more than they show.
-const MAX_PMD: u64 = 32 << 20;
+pub(super) const MAX_PMD: u64 = 32 << 20;
 
 /// The group. The ids are the same on every machine.
 pub fn checks(sizes: &Sizes) -> Vec<Check> {
@@ -28,31 +29,43 @@ pub fn checks(sizes: &Sizes) -> Vec<Check> {
         return vec![];
     }
     let pages = (sizes.pmd / sizes.page) as u32;
-    cells::all().iter().map(|cell| check(cell, sizes.pmd, pages)).collect()
+    let thp = Memory::new(MemoryKind::Thp, sizes.pmd);
+    let shmem = Memory::new(MemoryKind::ShmemThp, sizes.pmd);
+    let of = |cell: &Cell| {
+        let kind = cell.pattern.name;
+        check(kind, &cell.name(), ("thp-pte", thp), cell.tags(), &story::lines(cell, pages))
+    };
+    let mut checks: Vec<Check> = cells::all().iter().map(of).collect();
+    checks.extend(
+        storms::all()
+            .iter()
+            .map(|cell| check(cell.pattern.name, &cell.name(), ("thp-pte", thp), cell.tags(), &cell.lines(pages))),
+    );
+    checks.extend(
+        shmem::all()
+            .iter()
+            .map(|cell| check(&cell.kind(), &cell.name(), ("shmem-thp", shmem), cell.tags(), &cell.lines(pages))),
+    );
+    checks.extend(
+        sizes::all(pages)
+            .iter()
+            .map(|(name, lines)| check("base-pages", name, ("base-pages", thp), vec!["collapse", "khugepaged"], lines)),
+    );
+    checks
 }
 
-fn check(cell: &Cell, size: u64, pages: u32) -> Check {
-    let memory = Memory::new(MemoryKind::Thp, size);
+fn check(kind: &str, name: &str, memory: (&'static str, Memory), tags: Vec<&'static str>, lines: &[String]) -> Check {
+    let (word, memory) = memory;
     Check {
-        id: format!("collapse/{}/{}", cell.pattern.name, cell.name()),
+        id: format!("collapse/{kind}/{name}"),
         group: "collapse",
-        kind: cell.pattern.name.to_owned(),
-        memory: "thp-pte",
-        size,
+        kind: kind.to_owned(),
+        memory: word,
+        size: memory.size,
         description: None,
-        tags: cell.tags(),
-        scenario: scenario(memory, &story::lines(cell, pages)),
+        tags,
+        scenario: super::scenario(memory, lines),
     }
-}
-
-/// A test parses every one of them.
-fn scenario(memory: Memory, lines: &[String]) -> Scenario {
-    let text = format!("{}\nmemory {memory}\n{}\n", text::HEADER, lines.join("\n"));
-    text::parse(&text).unwrap_or_else(|error| Scenario {
-        about: vec![format!("a mistake in the catalogue: {error}")],
-        memory,
-        steps: vec![],
-    })
 }
 
 #[cfg(test)]

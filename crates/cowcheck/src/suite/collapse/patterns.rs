@@ -60,8 +60,7 @@ impl Pattern {
 
     /// The steps that share them.
     pub(super) fn lines(&self, pages: u32) -> Vec<String> {
-        let all = Pages::of(pages, |_| true);
-        let kept = all.without(&self.forked(pages));
+        let kept = self.never_shared(pages);
         let with = |fork: &[&str]| {
             let mut lines: Vec<String> = fork.iter().map(|line| (*line).to_owned()).collect();
             if !kept.is_empty() {
@@ -116,14 +115,23 @@ impl Pattern {
         }
     }
 
+    /// Those that `A` shares with somebody who lives, before anyone has written.
+    pub(super) fn shared_now(&self, pages: u32) -> Pages {
+        match self.how {
+            How::Nobody | How::ChildGone => Pages::of(pages, |_| false),
+            How::HalfUnmapped => self.of_child(pages),
+            How::Child | How::Grandchild | How::TwoChildren | How::HalfEach => self.forked(pages),
+        }
+    }
+
+    /// Those that were never shared.
+    pub(super) fn never_shared(&self, pages: u32) -> Pages {
+        Pages::of(pages, |_| true).without(&self.forked(pages))
+    }
+
     /// What a pin is taken of: the pages that nobody shares. Where all are shared, the upper half.
     pub(super) fn pinned(&self, pages: u32) -> Pages {
-        let shared = match self.how {
-            How::Nobody | How::ChildGone => Pages::of(pages, |_| false),
-            How::HalfUnmapped => Pages::of(pages, |page| page < pages / 2),
-            How::Child | How::Grandchild | How::TwoChildren | How::HalfEach => self.forked(pages),
-        };
-        let exclusive = Pages::of(pages, |_| true).without(&shared);
+        let exclusive = Pages::of(pages, |_| true).without(&self.shared_now(pages));
         if exclusive.is_empty() { Pages::of(pages, |page| page >= pages / 2) } else { exclusive }
     }
 

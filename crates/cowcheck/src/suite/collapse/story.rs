@@ -50,6 +50,19 @@ pub(super) fn lines(cell: &Cell, pages: u32) -> Vec<String> {
     story.lines
 }
 
+/// A has one THP, whose sub-pages PTEs map.
+pub(super) fn mapped_by_ptes() -> Vec<String> {
+    let lines = [
+        "A write first # the first touch gives the whole THP",
+        "A require folio all",
+        "A write all",
+        "A mprotect page 1 ro # splits the PMD",
+        "A mprotect page 1 rw",
+        "A require pte-mapped all",
+    ];
+    lines.map(str::to_owned).to_vec()
+}
+
 impl Story<'_> {
     fn say(&mut self, line: impl Into<String>) {
         self.lines.push(line.into());
@@ -92,15 +105,15 @@ impl Story<'_> {
     fn set_up(&mut self) {
         let Story { cell, pages, .. } = *self;
         let touched = touched(pages);
-        self.say("A write first # the first touch gives the whole THP");
-        self.say("A require folio all");
-        self.say("A write all");
-        self.say("A mprotect page 1 ro # splits the PMD");
-        self.say("A mprotect page 1 rw");
-        self.say("A require pte-mapped all");
-        if cell.contents == Contents::Swapped {
-            self.on('A', "pageout", &touched);
-            self.on('A', "require swapped", &touched);
+        self.lines.extend(mapped_by_ptes());
+        match cell.contents {
+            Contents::Swapped => {
+                self.on('A', "pageout", &touched);
+                self.on('A', "require swapped", &touched);
+            }
+            Contents::Locked => self.say("A mlock all"),
+            Contents::Ksm => self.say("A mergeable all"),
+            _ => {}
         }
         if cell.pin == Pin::UringBeforeFork {
             self.pin("pin rw");
@@ -109,6 +122,7 @@ impl Story<'_> {
         let child = |letter| Process { letter, has: cell.pattern.of_child(pages) };
         self.child = cell.pattern.child().map(child);
         self.bystander = cell.pattern.bystander(pages).map(|(letter, has)| Process { letter, has });
+        self.sharing(&touched);
         self.contents(&touched);
         match cell.pin {
             Pin::UringAfterFork | Pin::UringOfChild => self.pin("pin rw"),
@@ -118,10 +132,26 @@ impl Story<'_> {
         }
     }
 
+    /// Observes that the pattern is there. Under a pin that was taken before, fork copies.
+    fn sharing(&mut self, touched: &Pages) {
+        let Cell { pattern, pin, contents, .. } = *self.cell;
+        if pin == Pin::UringBeforeFork {
+            return;
+        }
+        let (mut shared, mut exclusive) = (pattern.shared_now(self.pages), pattern.never_shared(self.pages));
+        if contents == Contents::Swapped {
+            (shared, exclusive) = (shared.without(touched), exclusive.without(touched));
+        }
+        self.on('A', "require shared", &shared);
+        self.on('A', "require exclusive", &exclusive);
+    }
+
     fn contents(&mut self, touched: &Pages) {
         let me = self.me();
         match self.cell.contents {
-            Contents::Whole | Contents::Swapped | Contents::ReadOnly => {}
+            Contents::Whole | Contents::Swapped | Contents::ReadOnly | Contents::Locked => {}
+            // These come after the pin.
+            Contents::UffdWp | Contents::Guard => {}
             Contents::Copies => self.on(me, "write", touched),
             Contents::OtherCopies => {
                 if let Some((other, has)) = self.other() {
@@ -130,6 +160,25 @@ impl Story<'_> {
             }
             Contents::Holes => self.on(me, "dontneed", touched),
             Contents::Freed => self.on(me, "free", touched),
+            Contents::ZeroPage => {
+                self.on(me, "dontneed", touched);
+                self.on(me, "touch", touched);
+                self.on(me, "require zero-page", touched);
+            }
+            Contents::Refilled => {
+                self.on(me, "dontneed", touched);
+                self.on(me, "write", touched);
+            }
+            Contents::Moved => self.say(format!("{me} mremap all")),
+            Contents::Ksm => {
+                if let Some((other, has)) = self.other() {
+                    let both = has.and(touched);
+                    // A copy that is the same to the last byte.
+                    self.on(other, "probe write", &both);
+                    self.say(format!("{me} ksm"));
+                    self.on(me, "require ksm", &both);
+                }
+            }
             Contents::SoftDirty => {
                 self.say(format!("{me} clear-soft-dirty"));
                 self.on(me, "write", touched);
@@ -143,22 +192,45 @@ impl Story<'_> {
             _ => ('A', self.cell.pattern.pinned(self.pages)),
         };
         self.on(owner, &format!("{how} p0"), &pages);
+        if how != "splice" {
+            self.on(owner, "require pinned", &pages);
+        }
         self.pinned = Some((owner, pages));
     }
 
     fn collapse(&mut self) {
         let me = self.me();
+        let touched = touched(self.pages);
         let there = match self.cell.contents {
-            Contents::Holes | Contents::Freed | Contents::Swapped => self.mine().without(&touched(self.pages)),
+            Contents::Holes | Contents::Freed | Contents::Swapped | Contents::Guard => self.mine().without(&touched),
             _ => self.mine(),
         };
-        if self.cell.contents == Contents::ReadOnly {
-            self.say(format!("{me} mprotect all ro"));
+        match self.cell.contents {
+            Contents::ReadOnly => self.say(format!("{me} mprotect all ro")),
+            Contents::UffdWp => self.on(me, "uffd-wp", &touched),
+            Contents::Guard => self.on(me, "guard", &touched),
+            _ => {}
         }
         self.on(me, "require pte-mapped", &there);
-        self.say(format!("{me} collapse all # in place, by copy or not at all: as the kernel likes"));
-        if self.cell.contents == Contents::ReadOnly {
-            self.say(format!("{me} mprotect all rw"));
+        let other = self.child.as_ref().map(|child| child.letter);
+        match (self.cell.who, other) {
+            (Who::ByProcess, Some(other)) => self.say(format!("{other} collapse all of {me}")),
+            (Who::ByKhugepaged, _) => self.say(format!("{me} khugepaged all")),
+            _ => self.say(format!("{me} collapse all # in place, by copy or not at all: as the kernel likes")),
+        }
+        match self.cell.contents {
+            Contents::ReadOnly => self.say(format!("{me} mprotect all rw")),
+            Contents::UffdWp => {
+                self.on(me, "probe write", &touched);
+                self.on(me, "probe read", &touched);
+                self.say(format!("{me} uffd-unwp all"));
+                self.on(me, "probe write", &touched);
+            }
+            Contents::Guard => {
+                self.on(me, "probe read", &touched);
+                self.say(format!("{me} unguard all"));
+            }
+            _ => {}
         }
         if self.cell.pin == Pin::UringAfterCollapse {
             self.pin("pin rw");
@@ -266,6 +338,37 @@ impl Story<'_> {
                 if let Some(child) = self.child.take() {
                     self.say(format!("{} exit", child.letter));
                     self.pinned = self.pinned.take().filter(|(owner, _)| *owner != child.letter);
+                }
+            }
+            Aftermath::ForkSplit => {
+                self.say(format!("{me} fork E"));
+                self.late = Some(Process { letter: 'E', has: self.mine() });
+                self.split(me);
+                self.split('E');
+            }
+            Aftermath::SplitFolio => {
+                let mine = self.mine();
+                self.on(me, "split", &mine);
+            }
+            Aftermath::Migrate => {
+                let mine = self.mine();
+                self.on(me, "migrate", &mine);
+            }
+            Aftermath::UffdWp => {
+                let mine = self.mine();
+                self.on(me, "uffd-wp", &mine);
+                self.on(me, "probe write", &mine);
+                self.on(me, "uffd-unwp", &split);
+                self.on(me, "probe write", &mine);
+                self.on(me, "uffd-unwp", &mine);
+            }
+            Aftermath::Guard => {
+                self.on(me, "guard", &split);
+                self.say(format!("{me} fork E"));
+                self.late = Some(Process { letter: 'E', has: self.mine() });
+                for letter in [me, 'E'] {
+                    self.on(letter, "probe read", &split);
+                    self.on(letter, "unguard", &split);
                 }
             }
             Aftermath::Unpin => {

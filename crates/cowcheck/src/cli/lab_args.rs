@@ -1,0 +1,133 @@
+//! The arguments of `cowcheck lab`.
+
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
+
+use super::args::{TextOrJson, memory, output};
+use crate::vm::qemu::Accel;
+
+/// `lab`
+#[derive(Debug, clap::Args)]
+pub struct LabArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: LabCommand,
+}
+
+/// What to do in the mutation lab.
+#[derive(Debug, Subcommand)]
+pub enum LabCommand {
+    /// Run the checks on every mutant, and tell which check kills which
+    #[command(after_help = RUN_HELP)]
+    Run(LabRunArgs),
+    /// Build the kernel in which the boot parameter cowcheck_bug picks a bug; `run` does so by itself
+    #[command(after_help = BUILD_HELP)]
+    Build,
+    /// List the mutants
+    List(LabListArgs),
+    /// Print what a mutant is: what is wrong, how it is planted, how it can be seen
+    Show {
+        /// The mutant's name
+        #[arg(value_name = "MUTANT")]
+        name: String,
+    },
+}
+
+const BUILD_HELP: &str = "\
+It is built from Debian's package of sources, which is downloaded (160 MB), in the cache (2 GB). The first time
+takes ten minutes or more; after a change of mutants only what they concern is built again.";
+
+const RUN_HELP: &str = "\
+Examples:
+  cowcheck lab run 'in-place-*' --fast            minutes, on a stock kernel
+  cowcheck lab run --fast --results out           every mutant, left at its first kill
+  cowcheck lab run --results out --output markdown=kills.md
+                                                  everything; hours. Goes on with --resume
+
+The kernel without a bug and the correct forms must pass everything first; otherwise no mutant is judged.
+
+Exit codes:
+  0  every mutant is caught, or not to be seen by user space, as is argued for it
+  1  something is missed
+  2  the arguments are not what they should be
+  3  something could not be done: a kernel or module is not to be had, a mutant could not be judged,
+     something fails without a bug";
+
+/// `lab run`
+#[derive(Debug, clap::Args)]
+pub struct LabRunArgs {
+    /// Only mutants whose name matches one of these patterns (`*` any text, `?` any character)
+    #[arg(value_name = "NAME-GLOB")]
+    pub globs: Vec<String>,
+    /// Only checks of this group [default: all]
+    #[arg(long, value_name = "GROUP")]
+    pub group: Vec<String>,
+    /// Only checks whose id matches this pattern (`*` any text, `?` any character)
+    #[arg(long, value_name = "ID-GLOB")]
+    pub check: Vec<String>,
+    /// Leave each mutant at its first kill; cow.c is not run
+    #[arg(long)]
+    pub fast: bool,
+    /// Run so many guests side by side, with one processor each [default: as many as there are processors and
+    /// memory for]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: Option<u16>,
+    /// A stock kernel for the module that collapses in place, as `vm` takes it; may be given several times
+    #[arg(long, value_name = "KERNEL", default_value = "debian:7.2")]
+    pub kernel: Vec<String>,
+    /// Judge mutants by what is left, where something fails without a bug
+    #[arg(long)]
+    pub keep_going: bool,
+    /// The kernel's own cow.c, built statically by peer/build.sh, run on every mutant
+    #[arg(long, value_name = "FILE", default_value = PEER, conflicts_with = "fast")]
+    pub peer: PathBuf,
+    /// Do not run cow.c
+    #[arg(long)]
+    pub no_peer: bool,
+    /// Keep results, consoles and the kill matrix (as text, JSON, Markdown and a web page) in this directory
+    #[arg(long, value_name = "DIRECTORY")]
+    pub results: Option<PathBuf>,
+    /// Go on with what is in the directory of results, as far as it is of the same program, kernel and checks
+    #[arg(long, requires = "results")]
+    pub resume: bool,
+    /// What goes to standard output
+    #[arg(long, value_enum, default_value_t = KillFormat::Terminal)]
+    pub format: KillFormat,
+    /// Write another format to a file; may be given several times
+    #[arg(long, value_name = "FORMAT=FILE", value_parser = output::<KillFormat>)]
+    pub output: Vec<(KillFormat, PathBuf)>,
+    /// Memory of each guest, as in 2G; below 5G there are no 1 GiB pages
+    #[arg(long, value_name = "SIZE", default_value = "2G", value_parser = memory)]
+    pub memory: u64,
+    /// What runs the guests' instructions [default: kvm where it boots the guest, else tcg]
+    #[arg(long, value_enum)]
+    pub accel: Option<Accel>,
+}
+
+/// Where peer/build.sh puts it.
+pub const PEER: &str = "target/peer/cow";
+
+/// Formats of a kill matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KillFormat {
+    /// For people
+    Terminal,
+    /// One JSON object
+    Json,
+    /// One page that needs nothing else
+    Html,
+    /// A table for documentation
+    Markdown,
+}
+
+/// `lab list`
+#[derive(Debug, clap::Args)]
+pub struct LabListArgs {
+    /// Only mutants whose name matches one of these patterns
+    #[arg(value_name = "NAME-GLOB")]
+    pub globs: Vec<String>,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = TextOrJson::Text)]
+    pub format: TextOrJson,
+}

@@ -1,0 +1,364 @@
+//! C programs of scenarios: they compile without a warning, they keep the contract where the kernel does, and each rule
+//! that they look at can be seen to be broken.
+//!
+//! `COWCHECK_REPRO=all` compiles the programs of the whole catalogue instead of a sample; that takes minutes.
+
+use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use cowcheck::suite::check::Check;
+use cowcheck::suite::{Sizes, catalogue};
+use cowcheck_model::step::Op;
+use cowcheck_model::text;
+use cowcheck_repro::Error;
+use tempfile::TempDir;
+
+const WARNINGS: [&str; 4] = ["-std=gnu11", "-Wall", "-Wextra", "-Werror"];
+
+/// Of every kind and every memory at least one.
+fn sample() -> Vec<Check> {
+    let mut seen = HashSet::new();
+    let mut is_new = |word: String| seen.insert(word);
+    let all = catalogue(&Sizes::widest()).into_iter();
+    all.filter(|check| is_new(format!("kind {}", check.kind)) | is_new(format!("memory {}", check.memory))).collect()
+}
+
+/// `None` where a step is a word that has no C (docs/repro.md): a clear error says so.
+fn program(check: &Check) -> Option<String> {
+    let has_c = |op: &Op| !matches!(op, Op::Storm(..) | Op::Khugepaged(_) | Op::Poke(_) | Op::Reclaim);
+    match cowcheck_repro::c(&check.scenario, 4096, None) {
+        Ok(text) => {
+            assert!(!check.scenario.has(|op| !has_c(op)), "{}", check.id);
+            Some(text)
+        }
+        Err(Error::Untranslated { step, .. }) if check.scenario.step(step).is_some_and(|step| !has_c(&step.op)) => None,
+        Err(error) => panic!("{}: {error}", check.id),
+    }
+}
+
+fn cc(arguments: &[&str], source: &Path) -> Output {
+    Command::new("cc").args(WARNINGS).args(arguments).arg(source).output().unwrap()
+}
+
+#[track_caller]
+fn compiled(id: &str, output: &Output) {
+    assert!(output.status.success(), "{id}:\n{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A program that was compiled, in a directory of its own.
+struct Built {
+    _directory: TempDir,
+    path: PathBuf,
+}
+
+impl Built {
+    /// `first` is included before the program: a kernel that is wrong.
+    fn new(id: &str, source: &str, first: Option<&str>) -> Built {
+        let directory = TempDir::new().unwrap();
+        let (file, path, header) =
+            (directory.path().join("repro.c"), directory.path().join("repro"), directory.path().join("first.h"));
+        fs::write(&file, source).unwrap();
+        fs::write(&header, first.unwrap_or_default()).unwrap();
+        let words = ["-O2", "-include", header.to_str().unwrap(), "-o", path.to_str().unwrap()];
+        compiled(id, &cc(&words, &file));
+        Built { _directory: directory, path }
+    }
+
+    fn run(&self) -> (i32, String) {
+        let output = Command::new(&self.path).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    }
+}
+
+#[test]
+fn programs_compile_without_a_warning() {
+    let is_all = std::env::var_os("COWCHECK_REPRO").is_some_and(|value| value == "all");
+    let checks = if is_all { catalogue(&Sizes::widest()) } else { sample() };
+    let directory = TempDir::new().unwrap();
+    let share = checks.len().div_ceil(2).max(1);
+    std::thread::scope(|scope| {
+        for (index, checks) in checks.chunks(share).enumerate() {
+            let file = directory.path().join(format!("{index}.c"));
+            scope.spawn(move || {
+                for check in checks {
+                    let Some(text) = program(check) else { continue };
+                    fs::write(&file, text).unwrap();
+                    compiled(&check.id, &cc(&["-fsyntax-only"], &file));
+                }
+            });
+        }
+    });
+    println!("{} programs", checks.len());
+}
+
+#[test]
+fn the_running_kernel_keeps_or_a_reason_is_told() {
+    let mut kept = 0;
+    for check in sample() {
+        if check.scenario.memory.bytes() > 64 << 20 {
+            continue;
+        }
+        let Some(text) = program(&check) else { continue };
+        let (code, out) = Built::new(&check.id, &text, None).run();
+        match code {
+            0 => assert!(out.ends_with("KEPT: every page held what it may\n"), "{}: {out}", check.id),
+            4 => assert!(out.contains("SKIP: "), "{}: {out}", check.id),
+            // vmsplice with hugetlb pages leaks on every kernel there is: docs/known.md.
+            1 if check.id.contains("hugetlb") && check.id.contains("vmsplice") => {}
+            code => panic!("{}: {code}: {out}", check.id),
+        }
+        kept += u32::from(code == 0);
+    }
+    // Those that need no more than anonymous pages and a file.
+    assert!(kept >= 5, "{kept} ran");
+}
+
+/// The program of `lines` under a kernel that is wrong as `kernel` says, and under this one. It must see that.
+#[track_caller]
+fn sees(lines: &str, kernel: &str, words: &str) {
+    let scenario = text::parse_valid(&format!("cowcheck scenario 1\n{lines}"), 4096).unwrap();
+    let source = cowcheck_repro::c(&scenario, 4096, None).unwrap();
+    let wrong = format!(
+        "#define _GNU_SOURCE\n#include <fcntl.h>\n#include <string.h>\n#include <sys/mman.h>\n#include <unistd.h>\n{kernel}"
+    );
+    let (code, out) = Built::new(lines, &source, Some(&wrong)).run();
+    assert_eq!(code, 1, "{out}");
+    assert!(out.contains(words), "{out}");
+    let (code, out) = Built::new(lines, &source, None).run();
+    assert!(code == 0 || (code == 4 && out.contains("SKIP: ")), "{code}: {out}");
+}
+
+/// A call that is done, and then what it must not do.
+fn wrapper(call: &str, then: &str) -> String {
+    format!(
+        "static inline int wrong_{call}(void *at, size_t size, int how)\n{{\n\tint result = {call}(at, size, how);\n\t{then}\n\treturn result;\n}}\n#define {call} wrong_{call}\n"
+    )
+}
+
+#[test]
+fn a_write_that_reaches_the_child_is_seen() {
+    sees(
+        "memory anon 16K\nA write all\nA fork B\nA write pages 2-3\nB read all\nA read all\n",
+        "#undef MAP_PRIVATE\n#define MAP_PRIVATE MAP_SHARED\n",
+        "BROKEN: step 4: B read page 2 through its page table and saw in word 0 what A wrote in step 3; \
+         allowed there: what A wrote in step 1\n",
+    );
+}
+
+#[test]
+fn a_write_that_reaches_the_file_is_seen() {
+    sees(
+        "memory memfd 8K\nA write first\nA read backing all\n",
+        "#undef MAP_PRIVATE\n#define MAP_PRIVATE MAP_SHARED\n",
+        "BROKEN: step 2: A read page 0 through the backing and saw in word 0 what A wrote in step 1; \
+         allowed there: the first content of the file\n",
+    );
+}
+
+/// mprotect() replaces the page, and the pin keeps the old one.
+const REPLACED: &str = "char *copy = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memcpy(copy, at, size);
+	mremap(copy, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, at);";
+
+#[test]
+fn a_pin_that_is_left_is_seen_in_both_directions() {
+    let Ok(status) = Command::new("sh").args(["-c", "test \"$(cat /proc/sys/kernel/io_uring_disabled)\" = 0"]).status()
+    else {
+        return;
+    };
+    if !status.success() {
+        eprintln!("not done: no io_uring here");
+        return;
+    }
+    let kernel = wrapper("mprotect", REPLACED);
+    sees(
+        "memory anon 4K\nA write all\nA pin rw p0 all\nA mprotect all rw\nA write all\nA read via p0\n",
+        &kernel,
+        "BROKEN: step 5: A read page 0 through the fixed buffer p0 and saw in word 0 what A wrote in step 1; \
+         allowed there: what A wrote in step 4\n",
+    );
+    sees(
+        "memory anon 4K\nA write all\nA pin rw p0 all\nA mprotect all rw\nA write via p0 all\nA read all\n",
+        &kernel,
+        "BROKEN: step 5: A read page 0 through its page table and saw in word 0 what A wrote in step 1; \
+         allowed there: what A wrote in step 4\n",
+    );
+}
+
+#[test]
+fn a_wrong_byte_and_a_wrong_page_are_seen() {
+    let scenario = "memory anon 8K\nA write all\nA dofork all\nA read all\n";
+    sees(
+        scenario,
+        &wrapper("madvise", "if (how == MADV_DOFORK)\n\t\t((char *)at)[4096 + 8 * 7 + 1] ^= 1;"),
+        "BROKEN: step 3: A read page 1 through its page table and saw in word 7 what A wrote in step 1 to word 263 of page 1; \
+         allowed there: what A wrote in step 1\n",
+    );
+    sees(
+        scenario,
+        &wrapper("madvise", "if (how == MADV_DOFORK)\n\t\tmemcpy(at, (char *)at + 4096, 4096);"),
+        "BROKEN: step 3: A read page 0 through its page table and saw in word 0 what A wrote in step 1 to word 0 of page 1; \
+         allowed there: what A wrote in step 1\n",
+    );
+    sees(
+        scenario,
+        &wrapper("madvise", "if (how == MADV_DOFORK)\n\t\tmadvise(at, size, MADV_DONTNEED);"),
+        "BROKEN: step 3: A read page 0 through its page table and saw in word 0 zeroes; \
+         allowed there: what A wrote in step 1\n",
+    );
+}
+
+#[test]
+fn old_content_in_a_pipe_is_seen() {
+    sees(
+        "memory anon 8K\nA write all\nA fork B\nB splice p0 all\nB munmap all\nA write all\nB read via p0\n",
+        "#undef MAP_PRIVATE\n#define MAP_PRIVATE MAP_SHARED\n",
+        "BROKEN: step 6: B read page 0 through the pipe p0 and saw in word 0 what A wrote in step 5; \
+         allowed there: what A wrote in step 1\n",
+    );
+}
+
+#[test]
+fn a_mark_that_is_not_kept_is_seen() {
+    let ignored =
+        |advice: &str| wrapper("madvise", &format!("if (how == {advice})\n\t\tmadvise(at, size, MADV_DOFORK);"));
+    sees(
+        "memory anon 8K\nA write all\nA dontfork first\nA fork B\nB probe read all\n",
+        &ignored("MADV_DONTFORK"),
+        "BROKEN: step 4, B: page 0 could be read, which must raise a signal\n",
+    );
+    sees(
+        "memory anon 4K\nA write all\nA wipeonfork all\nA fork B\nB read all\n",
+        "#undef MADV_WIPEONFORK\n#define MADV_WIPEONFORK MADV_DOFORK\n",
+        "BROKEN: step 4: B read page 0 through its page table and saw in word 0 what A wrote in step 1; \
+         allowed there: zeroes\n",
+    );
+    sees(
+        "memory anon 4K\nA write all\nA mprotect all ro\nA probe read all\nA probe write all\n",
+        &wrapper("mprotect", "if (how == PROT_READ)\n\t\tmprotect(at, size, PROT_READ | PROT_WRITE);"),
+        "BROKEN: step 4, A: page 0 could be written, which must raise a signal\n",
+    );
+    sees(
+        "memory anon 4K\nA write all\nA probe write all\n",
+        &wrapper("madvise", "mprotect(at, size, PROT_READ);"),
+        "page 0",
+    );
+}
+
+/// Does the program of `lines` end so on the running kernel?
+fn ends(lines: &str) -> (i32, String) {
+    let scenario = text::parse_valid(&format!("cowcheck scenario 1\n{lines}"), 4096).unwrap();
+    Built::new(lines, &cowcheck_repro::c(&scenario, 4096, None).unwrap(), None).run()
+}
+
+#[test]
+fn a_guard_page_and_a_protected_page_that_are_none_are_seen() {
+    sees(
+        "memory anon 8K\nA write all\nA guard first\nA probe read all\n",
+        "#undef MADV_GUARD_INSTALL\n#undef MADV_GUARD_REMOVE\n#define MADV_GUARD_INSTALL MADV_DONTNEED\n#define MADV_GUARD_REMOVE 103\n",
+        "BROKEN: step 3, A: page 0 could be read, which must raise a signal\n",
+    );
+    let lines = "memory anon 8K\nA write all\nA uffd-wp last\nA fork B\nB probe write all\nA probe write all\n";
+    if ends(lines).0 == 4 {
+        eprintln!("not done: no userfaultfd with write protection here");
+        return;
+    }
+    sees(
+        lines,
+        "#include <linux/userfaultfd.h>\n#undef UFFDIO_WRITEPROTECT_MODE_WP\n#define UFFDIO_WRITEPROTECT_MODE_WP 0\n",
+        "BROKEN: step 5, A: page 1 could be written, which must raise a signal\n",
+    );
+}
+
+#[test]
+fn what_is_shared_is_told_from_what_is_not() {
+    let (code, out) = ends(
+        "memory anon 8K\nA write all\nA fork B\nA require shared all\nA write first\nA require exclusive first\nB require exclusive last\n",
+    );
+    let is_root = !out.contains("note: ");
+    let words = "not reached: step 6, B: page 1 is not exclusive\n";
+    assert_eq!((code, out.contains(words)), if is_root { (4, true) } else { (0, false) }, "{out}");
+    assert_eq!(out.matches("not reached: ").count(), usize::from(is_root), "{out}");
+}
+
+#[test]
+fn the_file_is_a_thp_before_it_is_mapped_privately() {
+    let (code, out) = ends("memory shmem-thp 2M\nA touch all\nA require pmd-mapped all\nA read all\n");
+    assert!(code == 0 || out.contains("MADV_COLLAPSE of the file"), "{code}: {out}");
+}
+
+/// Bit 55 of what was just written (CONFIG_MEM_SOFT_DIRTY).
+fn keeps_soft_dirty_bits() -> bool {
+    let written = std::hint::black_box(vec![1u8; 1]);
+    let mut entry = [0; 8];
+    let place = written.as_ptr().addr() as u64 / 4096 * 8;
+    let read = fs::File::open("/proc/self/pagemap").and_then(|pagemap| pagemap.read_exact_at(&mut entry, place));
+    read.is_ok() && u64::from_ne_bytes(entry) >> 55 & 1 == 1
+}
+
+#[test]
+fn a_soft_dirty_bit_that_is_lost_is_seen() {
+    if !keeps_soft_dirty_bits() {
+        eprintln!("not done: this kernel keeps no soft-dirty bits");
+        return;
+    }
+    sees(
+        "memory anon 8K\nA write all\nA clear-soft-dirty\nA write last\nA mprotect all ro\n",
+        &wrapper(
+            "mprotect",
+            "int fd = open(\"/proc/self/clear_refs\", O_WRONLY);\n\tif (write(fd, \"4\", 1) == 1)\n\t\tclose(fd);",
+        ),
+        "BROKEN: step 4, A: page 1 is not soft-dirty, though written since that was cleared\n",
+    );
+}
+
+/// The child finds its memory not mapped.
+const LOST_IN_FORK: &str = "static void *last; static size_t bytes;
+static inline void *wrong_mmap(void *at, size_t size, int prot, int flags, int fd, off_t from)
+{
+	if (flags & MAP_FIXED) {
+		last = at;
+		bytes = size;
+	}
+	return mmap(at, size, prot, flags, fd, from);
+}
+static inline pid_t wrong_fork(void)
+{
+	pid_t pid = fork();
+
+	if (!pid)
+		munmap(last, bytes);
+	return pid;
+}
+#define mmap wrong_mmap
+#define fork wrong_fork
+";
+
+#[test]
+fn memory_that_fork_loses_is_seen() {
+    sees(
+        "memory anon 8K\nA write all\nA fork B\nB read all\n",
+        LOST_IN_FORK,
+        "BROKEN: step 3, B: SIGSEGV at page 0, which is mapped, with the right to do this\n",
+    );
+}
+
+/// A child that is killed, or that hangs, is told, and nothing stays behind.
+#[test]
+fn a_child_that_dies_is_no_verdict() {
+    let scenario = "cowcheck scenario 1\nmemory anon 4K\nA write all\nA fork B\nB read all\nA read all\n";
+    let scenario = text::parse_valid(scenario, 4096).unwrap();
+    let source = cowcheck_repro::c(&scenario, 4096, None).unwrap();
+    let killed = source.replace("if (turn(3, B))\n", "if (turn(3, B))\n\t\tkill(getpid(), SIGKILL);\n\tif (me == B)\n");
+    let (code, out) = Built::new("killed", &killed, None).run();
+    assert_eq!((code, out.as_str()), (4, "SKIP: step 3, A: a child was killed\n"));
+    let hung = source
+        .replace("TIME_LIMIT\t60", "TIME_LIMIT\t1")
+        .replace("if (turn(3, B))\n", "if (turn(3, B))\n\t\tpause();\n\tif (me == B)\n");
+    let (code, out) = Built::new("hung", &hung, None).run();
+    assert_eq!(code, 4);
+    assert!(out.contains("SKIP: step 3, ") && out.contains("no end of it after 1 s"), "{out}");
+}

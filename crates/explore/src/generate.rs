@@ -1,0 +1,117 @@
+//! Scenario number N of a seed.
+
+use cowcheck_model::memory::Memory;
+use cowcheck_model::scenario::Scenario;
+use cowcheck_model::step::{Actor, Op};
+
+use crate::draft::Draft;
+use crate::menu::{self, Choice, Group, STEPS, Word};
+use crate::prelude::{STAGES, steps};
+use crate::random::Random;
+
+/// How many steps a scenario gets beside its beginning and the reads at its end.
+const FEWEST: u32 = 3;
+const MOST: u32 = 16;
+
+/// The same on memory of more pages than this.
+const MOST_ON_LARGE: u32 = 6;
+const LARGE: u32 = 1 << 14;
+
+/// How often a choice that cannot be done is made again.
+const TRIES: usize = 12;
+
+/// Makes the scenarios of a seed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generator {
+    seed: u64,
+    /// The memories to choose from, where they are not those of the menu.
+    on: Vec<Memory>,
+}
+
+impl Generator {
+    /// Of this seed. With `on`, on these memories only; each must have passed [`Scenario::validate`].
+    pub fn new(seed: u64, on: Vec<Memory>) -> Generator {
+        Generator { seed, on }
+    }
+
+    /// Scenario `number`. It depends on the seed, the number and the memories asked for, and on nothing else.
+    pub fn scenario(&self, number: u64) -> Scenario {
+        let mut random = Random::of(self.seed, number);
+        let memory = match random.pick(&self.on) {
+            Some(memory) => Some(*memory),
+            None => menu::memory(&mut random),
+        };
+        // The menu is not empty.
+        let mut draft = Draft::new(memory.unwrap_or(Memory::new(cowcheck_model::memory::MemoryKind::Anon, 4096)));
+        let mood = Mood::new(&mut random);
+        if random.chance(3, 4) {
+            begin(&mut draft, &mut random, &mood);
+        }
+        // On large memory every step takes long, and the language allows so many visits to pages only.
+        let most = if draft.world().pages() > LARGE { MOST_ON_LARGE } else { MOST };
+        for _ in 0..FEWEST + random.below(most - FEWEST + 1) {
+            step(&mut draft, &mut random, &mood);
+        }
+        draft.finish()
+    }
+}
+
+/// Which words of the menu a scenario may use: a bit for each.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mood(u64);
+
+impl Mood {
+    /// One coin for each group, and one for each usual word.
+    pub(crate) fn new(random: &mut Random) -> Mood {
+        let on: Vec<Group> = Group::WHOLE.into_iter().filter(|group| random.chance(group.often(), 8)).collect();
+        let mut words = 0;
+        for (index, word) in STEPS.iter().enumerate() {
+            let has = match word.group {
+                Group::Always => true,
+                Group::Usual => random.chance(Group::Usual.often(), 8),
+                group => on.contains(&group),
+            };
+            words |= u64::from(has) << index;
+        }
+        Mood(words)
+    }
+
+    fn weight(self, index: usize, word: &Word) -> u32 {
+        if self.0 >> index & 1 == 1 { word.weight } else { 0 }
+    }
+
+    /// May the beginning have this step? What needs nothing of the machine always.
+    fn allows(self, op: &Op) -> bool {
+        let Some(word) = menu::word_of(op) else { return true };
+        let index = STEPS.iter().position(|other| other.word == word.word);
+        matches!(word.group, Group::Always | Group::Usual) || index.is_some_and(|index| self.weight(index, word) > 0)
+    }
+}
+
+fn begin(draft: &mut Draft, random: &mut Random, mood: &Mood) {
+    for stage in STAGES {
+        let Some((_, text)) = random.weighted(stage, |(weight, _)| *weight) else { continue };
+        let steps = steps(text);
+        if steps.iter().all(|step| mood.allows(&step.op)) {
+            for step in steps {
+                draft.push(step.actor, step.op);
+            }
+        }
+    }
+}
+
+/// Adds one step, if one is found that can be done.
+pub(crate) fn step(draft: &mut Draft, random: &mut Random, mood: &Mood) {
+    let words: Vec<(usize, &Word)> = STEPS.iter().enumerate().collect();
+    for _ in 0..TRIES {
+        let alive: Vec<Actor> = draft.world().alive().collect();
+        // A as often as all others together: it is the one that others come from.
+        let actor = if random.chance(1, 2) { Some(&Actor::A) } else { random.pick(&alive) };
+        let word = random.weighted(&words, |(index, word)| mood.weight(*index, word));
+        let (Some(actor), Some((_, word))) = (actor.copied(), word) else { continue };
+        let op = (word.make)(&mut Choice { random, world: draft.world(), actor });
+        if op.is_some_and(|op| draft.push(actor, op)) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Another scenario, made of one that reached something new.
+
+use cowcheck_model::contract::World;
+use cowcheck_model::scenario::Scenario;
+use cowcheck_model::step::{Actor, Step};
+
+use crate::draft::Draft;
+use crate::generate::{Mood, step};
+use crate::menu::Choice;
+use crate::random::Random;
+
+/// The most changes at once.
+const CHANGES: u32 = 3;
+
+/// A step of the new scenario: an old one, or one to be chosen where it stands.
+enum Part {
+    Old(Step),
+    New,
+}
+
+/// Makes it: steps are put in, left out, doubled, exchanged, given to another actor, or moved to other pages. What cannot
+/// be done afterwards is left out.
+pub fn mutate(parent: &Scenario, random: &mut Random) -> Scenario {
+    let mut parts: Vec<Part> = Draft::unfinished(parent).iter().cloned().map(Part::Old).collect();
+    let mut draft = Draft::new(parent.memory);
+    for _ in 0..=random.below(CHANGES) {
+        change(&mut parts, random, draft.world());
+    }
+    let mood = Mood::new(random);
+    for part in parts {
+        match part {
+            Part::Old(old) => {
+                draft.push(old.actor, old.op);
+            }
+            Part::New => step(&mut draft, random, &mood),
+        }
+    }
+    draft.finish()
+}
+
+fn change(parts: &mut Vec<Part>, random: &mut Random, world: &World) {
+    let at = random.below(parts.len() as u32 + 1) as usize;
+    let other = random.below(parts.len() as u32) as usize;
+    match (random.below(8), parts.get_mut(at)) {
+        (0, Some(_)) => {
+            parts.remove(at);
+        }
+        (1, Some(Part::Old(step))) => {
+            let step = step.clone();
+            parts.insert(other, Part::Old(step));
+        }
+        (2, Some(_)) => parts.swap(at, other),
+        (3, Some(Part::Old(step))) => {
+            if let Some(actor) = Actor::new(random.below(3) as usize) {
+                step.actor = actor;
+            }
+        }
+        (4, Some(Part::Old(step))) => {
+            if let Some(range) = step.op.range_mut() {
+                *range = Choice { random, world, actor: Actor::A }.range();
+            }
+        }
+        _ => parts.insert(at, Part::New),
+    }
+}

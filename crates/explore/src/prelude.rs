@@ -1,0 +1,82 @@
+//! How many scenarios begin: on their way to states that single steps seldom reach together.
+
+use cowcheck_model::step::Step;
+use cowcheck_model::text::{HEADER, parse};
+
+/// Weights and steps, for five things in turn: what is there, how it is mapped, what else was asked for it, who shares it, what holds it.
+pub(crate) const STAGES: [&[(u32, &str)]; 5] = [
+    &[
+        (12, "A write all"),
+        (2, "A touch all"),
+        (1, "A touch all;A write upper"),
+        (1, "A write lower"),
+        (1, "A write even"),
+        (1, "A write all;A free lower"),
+        (1, "A write all;A dontneed page 0"),
+    ],
+    &[
+        (8, ""),
+        (6, "A mprotect first ro;A mprotect first rw"),
+        (1, "A mprotect all ro"),
+        (1, "A mremap upper"),
+        (1, "A munmap last"),
+        (1, "A pageout all"),
+        (1, "A pageout lower"),
+        (1, "A clear-soft-dirty"),
+    ],
+    &[
+        (12, ""),
+        (3, "A uffd-wp lower"),
+        (2, "A uffd-wp all"),
+        (1, "A uffd-wp all;A mremap upper"),
+        (2, "A guard first"),
+        (1, "A guard odd"),
+        (1, "A mlock lower"),
+        (1, "A mergeable all;A ksm"),
+        (1, "A split all"),
+    ],
+    &[
+        (6, ""),
+        (5, "A fork B"),
+        (3, "A dontfork upper;A fork B;A dofork all"),
+        (2, "A dontfork lower;A fork B;A dofork all"),
+        (1, "A dontfork rest;A fork B;A dofork all"),
+        (1, "A dontfork odd;A fork B;A dofork all"),
+        (2, "A fork B;B exit"),
+        (1, "A fork B;B fork C;B exit"),
+        (1, "A fork B;A fork C"),
+        (1, "A fork B;B write lower"),
+        (1, "A wipeonfork lower;A fork B"),
+    ],
+    &[
+        (10, ""),
+        (2, "A pin rw p0 all"),
+        (2, "A pin rw p0 upper"),
+        (1, "A pin rw p0 first"),
+        (1, "B pin rw p0 all"),
+        (2, "A pin ro p0 all"),
+        (1, "A pin ro fast p0 all"),
+        (1, "A splice p0 all"),
+        (1, "B splice p0 all;B munmap all"),
+    ],
+];
+
+/// The steps of a text; nothing of one that is none, which a test rules out.
+pub(crate) fn steps(text: &str) -> Vec<Step> {
+    let text = format!("{HEADER}\nmemory anon 4K\n{}\n", text.replace(';', "\n"));
+    parse(&text).map(|scenario| scenario.steps).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_has_the_steps_that_it_says() {
+        for (_, text) in STAGES.iter().copied().flatten() {
+            let lines = text.split(';').filter(|line| !line.is_empty());
+            let read: Vec<String> = steps(text).iter().map(ToString::to_string).collect();
+            assert_eq!(read, lines.collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,6 @@
+#include <stdlib.h>
+
+static void __attribute__((noreturn)) end(enum exit_code code)
+{
+	exit(code);
+}

@@ -1,0 +1,11 @@
+/* Read pages through a fixed buffer. */
+static void fetch(struct fixed *pin, int first, int count)
+{
+	int page;
+
+	for (page = first; page < first + count; page++) {
+		fixed_io(pin, IORING_OP_WRITE_FIXED, page);
+		if (pread(scratch, copy[page], PAGE_SIZE, 0) != PAGE_SIZE)
+			stop(SKIP, "pread(): %s", strerror(errno));
+	}
+}
