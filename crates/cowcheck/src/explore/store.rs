@@ -29,6 +29,8 @@ const COVERAGE: &str = "coverage.json";
 const CORPUS: &str = "corpus.jsonl";
 const FINDINGS: &str = "findings";
 const PENDING: &str = "pending";
+/// The extension of a file that is not whole yet.
+const NEW: &str = "new";
 
 /// A directory that holds a campaign.
 #[derive(Debug)]
@@ -91,6 +93,9 @@ impl Store {
     /// A campaign to go on with.
     pub fn open(directory: &Path) -> Result<(Store, Ledger), Error> {
         let mut store = Store::lock(directory)?;
+        let mut places = vec![directory.to_owned(), directory.join(PENDING)];
+        places.extend(entries(&directory.join(FINDINGS))?);
+        places.iter().try_for_each(|place| clear(place))?;
         let ledger = read(directory)?;
         store.corpus = ledger.tally.corpus.keys().cloned().collect();
         store.covered = ledger.tally.covered.len();
@@ -189,7 +194,7 @@ impl Store {
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let path = self.directory.join(name);
         let directory = path.parent().unwrap_or(&self.directory);
-        let new = path.with_extension("new");
+        let new = path.with_extension(NEW);
         let write = || -> io::Result<()> {
             if !directory.exists() {
                 fs::create_dir_all(directory)?;
@@ -286,6 +291,14 @@ pub fn read(directory: &Path) -> Result<Ledger, Error> {
     Ok(ledger)
 }
 
+/// Removes what a kill left half written.
+fn clear(place: &Path) -> Result<(), Error> {
+    let is_new = |path: &PathBuf| path.extension().is_some_and(|extension| extension == NEW);
+    let mut all = if place.is_dir() { entries(place)? } else { vec![] };
+    all.retain(is_new);
+    all.iter().try_for_each(|path| fs::remove_file(path).map_err(at(path)))
+}
+
 fn entries(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     if !directory.exists() {
         return Ok(vec![]);
@@ -333,6 +346,19 @@ mod tests {
         tally.corpus.insert("1".to_owned(), "a\nb".to_owned());
         ledger.take(Shard::WHOLE, &News::Ran(Box::new(tally)));
         ledger
+    }
+
+    #[test]
+    fn what_a_kill_left_half_written_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        Store::create(directory.path()).unwrap().save(&ledger()).unwrap();
+        let left = ["campaign.new", "pending/7.new", "findings/x/finding.new"].map(|name| directory.path().join(name));
+        for path in &left {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "{").unwrap();
+        }
+        assert_eq!(Store::open(directory.path()).unwrap().1, ledger());
+        assert!(left.iter().all(|path| !path.exists()));
     }
 
     #[test]
