@@ -43,6 +43,7 @@ mod tests {
     #[test]
     fn a_read_only_page_is_written_and_one_outside_is_not() {
         let page = 4096;
+        crate::probe::install().unwrap();
         let area = Area::reserve(page, page).unwrap();
         area.map(0, page, Source::Anonymous, Prot::Ro).unwrap();
         let force = Force::open().unwrap();
