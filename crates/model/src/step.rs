@@ -360,10 +360,10 @@ pub enum Op {
     Storm(Range, Rivals),
 }
 
-impl Op {
-    /// The pages it names, if it names any.
-    pub fn range(&self) -> Option<&Range> {
-        match self {
+/// The range of an operation, by reference as the operation itself is.
+macro_rules! range_of {
+    ($op:expr) => {
+        match $op {
             Op::Write(range)
             | Op::Poke(range)
             | Op::Read(range)
@@ -384,41 +384,26 @@ impl Op {
             | Op::Storm(range, _) => Some(range),
             Op::Fork(_) | Op::Exit | Op::ClearSoftDirty | Op::Reclaim | Op::Ksm | Op::ReadVia(_) | Op::Unpin(_) => None,
         }
-    }
+    };
 }
 
 impl Op {
+    /// The pages it names, if it names any.
+    pub fn range(&self) -> Option<&Range> {
+        range_of!(self)
+    }
+
+    /// The same, to be changed.
+    pub fn range_mut(&mut self) -> Option<&mut Range> {
+        range_of!(self)
+    }
+
     /// The pages that it collapses, and whose they are, where that is what it is about.
     pub fn collapses(&self, actor: Actor) -> Option<(&Range, Actor)> {
         match self {
             Op::Advise(Advice::Collapse, range) | Op::Khugepaged(range) => Some((range, actor)),
             Op::CollapseOf(range, owner) => Some((range, *owner)),
             _ => None,
-        }
-    }
-
-    /// The pages it names, to be changed.
-    pub fn range_mut(&mut self) -> Option<&mut Range> {
-        match self {
-            Op::Write(range)
-            | Op::Poke(range)
-            | Op::Read(range)
-            | Op::Touch(range)
-            | Op::ReadBacking(range)
-            | Op::WriteBacking(range)
-            | Op::Probe(_, range)
-            | Op::Mprotect(range, _)
-            | Op::Advise(_, range)
-            | Op::CollapseOf(range, _)
-            | Op::Khugepaged(range)
-            | Op::Treat(_, range)
-            | Op::Munmap(range)
-            | Op::Mremap(range)
-            | Op::Pin(_, _, range)
-            | Op::WriteVia(_, range)
-            | Op::Require(_, range)
-            | Op::Storm(range, _) => Some(range),
-            Op::Fork(_) | Op::Exit | Op::ClearSoftDirty | Op::Reclaim | Op::Ksm | Op::ReadVia(_) | Op::Unpin(_) => None,
         }
     }
 }
