@@ -19,17 +19,11 @@ use crate::known::Known;
 use crate::report::Sink;
 use crate::report::event::Event;
 use crate::vm::guest::{End, Heard};
-use crate::vm::session::{self, Means, Spec};
+use crate::vm::session::{self, BOOTS, DEATHS, Means, Spec};
 use crate::wire::Said;
-
-/// How many guests may die before the kernel is given up.
-const DEATHS: u32 = 40;
 
 /// Why a guest is ended that somebody has to be rid of.
 const INTERRUPTED: &str = "interrupted";
-
-/// How often a boot is tried that comes to nothing.
-const BOOTS: u32 = 3;
 
 /// Scenarios of so many batches may have been running when a guest died.
 fn batches(order: &Order, cpus: u32) -> usize {

@@ -25,13 +25,13 @@ use crate::suite::Sizes;
 use crate::wire::Said;
 
 /// How often a boot is tried that comes to a halt or panics: under software emulation on a busy host some do.
-const BOOTS: u32 = 3;
+pub(crate) const BOOTS: u32 = 3;
 
 /// The consoles of all guests of a session, in its directory.
 pub const CONSOLES: &str = "consoles.log";
 
 /// How many guests may die before the kernel is given up.
-const DEATHS: u32 = 40;
+pub(crate) const DEATHS: u32 = 40;
 
 /// How many lines of the kernel log are told of each sign.
 const TOLD: usize = 5;
