@@ -8,7 +8,7 @@ use serde::Serialize;
 /// The command line of the guest's kernel. The console says everything (it costs next to nothing and shows where a
 /// boot came to a halt), a panic ends the guest, and what only costs time under emulation is off.
 const KERNEL_ARGUMENTS: &str = "console=ttyS0 ignore_loglevel panic=-1 oops=panic reboot=t nokaslr cryptomgr.notests \
-                                mitigations=off no_timer_check";
+                                mitigations=off no_timer_check numa_balancing=disable";
 
 /// What runs the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, clap::ValueEnum)]
@@ -33,6 +33,11 @@ impl fmt::Display for Accel {
 /// the kernel finds no gigabyte in one piece any more.
 const WITH_GIGANTIC: u64 = 9 << 29;
 const GIGANTIC: &str = " hugepagesz=1G hugepages=2";
+
+/// Guests with so much memory have a second node, without processors, so that pages can be moved. It is small: what
+/// is allocated comes from the first one. The kernel is not to move pages of its own accord (`numa_balancing`).
+const WITH_NODES: u64 = 1 << 30;
+const SECOND_NODE: u64 = 256 << 20;
 
 /// The environment variable that names another QEMU.
 pub const VARIABLE: &str = "COWCHECK_QEMU";
@@ -97,6 +102,19 @@ impl Files {
 }
 
 impl Machine {
+    /// The nodes its memory is on.
+    fn nodes(&self) -> Vec<String> {
+        if self.memory < WITH_NODES {
+            return Vec::new();
+        }
+        let node = |name: &str, bytes: u64, processors: &str| {
+            let memory = format!("memory-backend-ram,id={name},size={}M", bytes >> 20);
+            ["-object".to_owned(), memory, "-numa".to_owned(), format!("node,memdev={name}{processors}")]
+        };
+        let processors = format!(",cpus=0-{}", self.cpus.max(1) - 1);
+        [node("near", self.memory - SECOND_NODE, &processors), node("far", SECOND_NODE, "")].concat()
+    }
+
     /// QEMU's arguments. With `prompt` the console is this terminal.
     ///
     /// No network, no disk, no display; the guest ends QEMU by resetting itself.
@@ -135,7 +153,8 @@ impl Machine {
             ("-D", path(files.log())),
         ];
         let flags = ["-nodefaults", "-no-user-config", "-no-reboot"].map(str::to_owned);
-        flags.into_iter().chain(pairs.into_iter().flat_map(|(option, value)| [option.to_owned(), value])).collect()
+        let flags = flags.into_iter().chain(self.nodes());
+        flags.chain(pairs.into_iter().flat_map(|(option, value)| [option.to_owned(), value])).collect()
     }
 }
 
