@@ -61,12 +61,68 @@ impl FixedBuffers {
     fn run(&mut self, entry: io_uring::squeue::Entry, len: usize) -> io::Result<()> {
         // SAFETY: the buffer was registered, and the file outlives the call: we wait for the end.
         unsafe { self.ring.submission().push(&entry) }.map_err(|_| io::Error::from_raw_os_error(libc::EBUSY))?;
-        self.ring.submit_and_wait(1)?;
-        let done = self.ring.completion().next().ok_or_else(|| io::Error::from_raw_os_error(libc::EIO))?;
+        // io_uring_enter(2) tells that the request was taken even if the wait for its end was interrupted.
+        let done = loop {
+            match self.ring.submit_and_wait(1) {
+                Err(error) if error.raw_os_error() != Some(libc::EINTR) => return Err(error),
+                _ => {}
+            }
+            if let Some(done) = self.ring.completion().next() {
+                break done;
+            }
+        };
         match done.result() {
             error if error < 0 => Err(io::Error::from_raw_os_error(-error)),
             moved if moved as usize == len => Ok(()),
             _ => Err(io::Error::from_raw_os_error(libc::EIO)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::fd::AsFd;
+    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::Ordering::Relaxed;
+    use std::thread;
+    use std::time::Duration;
+
+    use cowcheck_model::step::Prot;
+
+    use super::*;
+    use crate::area::Source;
+
+    extern "C" fn nothing(_: libc::c_int) {}
+
+    #[test]
+    fn a_signal_does_not_end_the_wait() {
+        if available().is_err() {
+            return;
+        }
+        let area = Area::reserve(4096, 4096).unwrap();
+        area.map(0, 4096, Source::Anonymous, Prot::Rw).unwrap();
+        area.put(0, 1).unwrap();
+        let mut buffers = FixedBuffers::register(&area, &[(0, 4096)]).unwrap();
+        let (from, mut to) = io::pipe().unwrap();
+        // SAFETY: the handler does nothing, and no other test uses this signal.
+        unsafe { libc::signal(libc::SIGURG, nothing as *const () as libc::sighandler_t) };
+        // SAFETY: it has no requirements.
+        let waiter = unsafe { libc::pthread_self() };
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    thread::sleep(Duration::from_millis(2));
+                    // SAFETY: the thread lives: it waits for this one.
+                    unsafe { libc::pthread_kill(waiter, libc::SIGURG) };
+                }
+                assert!(!is_over.load(Relaxed));
+                to.write_all(&7u64.to_ne_bytes()).unwrap();
+            });
+            buffers.read_in(0, 0, 8, from.as_fd()).unwrap();
+            is_over.store(true, Relaxed);
+        });
+        assert_eq!(area.get(0), Ok(7));
     }
 }
