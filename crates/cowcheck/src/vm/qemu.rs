@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 /// The command line of the guest's kernel. The console says everything (it costs next to nothing and shows where a
-/// boot came to a halt), a panic ends the guest, and what only costs time under emulation is off.
+/// boot came to a halt), a panic ends the guest, what only costs time under emulation is off, and a process may write to
+/// its own read-only memory by way of /proc/self/mem (`proc_mem.force_override`, from Linux 6.12).
 const KERNEL_ARGUMENTS: &str = "console=ttyS0 ignore_loglevel panic=-1 oops=panic reboot=t nokaslr cryptomgr.notests \
-                                mitigations=off no_timer_check numa_balancing=disable";
+                                mitigations=off no_timer_check numa_balancing=disable proc_mem.force_override=always";
 
 /// What runs the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, clap::ValueEnum)]
