@@ -42,6 +42,7 @@ const CASES: &[(&str, &str)] = cases![
     "split-zero-uffd-wp",
     "stale-translations",
     "swapped-copy",
+    "swapped-soft-dirty",
     "unshare-soft-dirty",
     "unshare-uffd-wp",
     "unshare-uffd-wp-hugetlb",

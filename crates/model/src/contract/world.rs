@@ -21,7 +21,7 @@ pub(super) struct Cell {
     pub(super) dont_fork: bool,
     pub(super) wipe_on_fork: bool,
     /// Written since `clear-soft-dirty`: the soft-dirty bit must be set.
-    dirty: bool,
+    pub(super) dirty: bool,
 }
 
 #[derive(Debug, Clone)]
