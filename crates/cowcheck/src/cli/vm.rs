@@ -184,6 +184,7 @@ fn task(args: &VmArgs) -> anyhow::Result<Task> {
         fail_fast: running.fail_fast,
         confirm: running.confirm,
         traces: running.save_trace.is_some(),
+        share: None,
         peers_only: running.format == Format::Kselftest,
         fault: running.self_test,
         known: known(running)?,

@@ -41,6 +41,8 @@ const CASES: &[(&str, &str)] = cases![
     "split-under-pipe",
     "split-zero-uffd-wp",
     "stale-translations",
+    "swapoff-marks",
+    "swapoff-shared",
     "swapped-copy",
     "swapped-soft-dirty",
     "unshare-soft-dirty",

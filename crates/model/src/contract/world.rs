@@ -322,7 +322,7 @@ impl World {
             Op::Unpin(pin) => self.pins[pin.index()] = None,
             Op::Read(_) | Op::Touch(_) | Op::ReadBacking(_) | Op::Probe(..) | Op::Ksm | Op::Require(..) => {}
             // They change no content.
-            Op::CollapseOf(..) | Op::Khugepaged(_) | Op::Reclaim => {}
+            Op::CollapseOf(..) | Op::Khugepaged(_) | Op::Reclaim | Op::Swapoff => {}
         }
     }
 
