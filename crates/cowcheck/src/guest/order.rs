@@ -42,7 +42,7 @@ pub struct ModuleFile {
 #[serde(rename_all = "kebab-case")]
 pub enum Task {
     /// Running checks.
-    Checks(Checks),
+    Checks(Box<Checks>),
     /// Running a program with everything set up that checks need. It lies in the initramfs.
     Program(Vec<String>),
     /// Exploring.
