@@ -121,12 +121,16 @@ pub fn with_settings<T>(
         Settings::AsTheyAre => None,
         Settings::Provided => {
             let provided = Provided::set_up(&roots, &Wanted::by(needs, jobs as u64))?;
+            let before = std::mem::take(&mut machine.swaps);
             machine = look_again(&roots, &provided.did, &provided.could_not, &mut notes);
+            machine.own_swap = machine.swap_since(&before);
             Some(provided)
         }
         Settings::ForGood => {
             let (did, could_not) = provide::for_good(&roots, &Wanted::by(needs, jobs as u64));
             machine = look_again(&roots, &did, &could_not, &mut notes);
+            // The machine is ours as a whole.
+            machine.own_swap = machine.swap_since(&[]);
             None
         }
     };

@@ -180,8 +180,8 @@ fn job(index: usize, entry: &Entry, options: &Options) -> Job {
         fault: options.fault,
         devices: options.devices.clone(),
     };
-    // One collapses what others have carefully mapped by PTEs, the other may see its swap fill up.
-    let alone = scenario.has(|op| matches!(op, Op::Khugepaged(_) | Op::Reclaim));
+    // They collapse what others have carefully mapped by PTEs, fill the swap up, or bring in what others swapped out.
+    let alone = scenario.has(|op| matches!(op, Op::Khugepaged(_) | Op::Reclaim | Op::Swapoff));
     // One after the other, the order of the plan is as good as any.
     let cost = if options.jobs > 1 { scenario.memory.bytes() >> 22 } else { 0 };
     Job { index, request, hugetlb: entry.hugetlb, alone, cost }

@@ -28,7 +28,7 @@ fn sample() -> Vec<Check> {
 
 /// `None` where a step is a word that has no C (docs/repro.md): a clear error says so.
 fn program(check: &Check) -> Option<String> {
-    let has_c = |op: &Op| !matches!(op, Op::Storm(..) | Op::Khugepaged(_) | Op::Poke(_) | Op::Reclaim);
+    let has_c = |op: &Op| !matches!(op, Op::Storm(..) | Op::Khugepaged(_) | Op::Poke(_) | Op::Reclaim | Op::Swapoff);
     match cowcheck_repro::c(&check.scenario, 4096, None) {
         Ok(text) => {
             assert!(!check.scenario.has(|op| !has_c(op)), "{}", check.id);

@@ -174,6 +174,7 @@ const LANGUAGE: &[&str] = &[
     "unguard ",
     "mergeable ",
     "reclaim",
+    "swapoff",
     "ksm",
     "uffd-wp ",
     "uffd-unwp ",

@@ -268,6 +268,12 @@ impl<'a> Judge<'a> {
             let sentence = format!("after the family was gone {missing} hugetlb pages had not come back to the pool");
             self.violation(behind(format!("{missing} pages missing"), "all pages back", sentence));
         }
+        if self.trace.pages_lost > 0 {
+            let lost = self.trace.pages_lost;
+            let sentence =
+                format!("after the family was gone {lost} of its pages were mapped by nobody, and not freed");
+            self.violation(behind(format!("{lost} pages lost"), "all pages freed", sentence));
+        }
     }
 
     fn verdict(mut self) -> Verdict {
@@ -342,6 +348,7 @@ fn may_be_done_in_part(op: &Op) -> bool {
         | Op::CollapseOf(..)
         | Op::Khugepaged(_)
         | Op::Reclaim
+        | Op::Swapoff
         | Op::Ksm
         | Op::Require(..) => false,
     }

@@ -20,6 +20,7 @@
 //! | `split R` | has the kernel split the folios, by debugfs |
 //! | `migrate R` | moves the pages to another node, move_pages(2); where there is one node only, compacts memory |
 //! | `reclaim` | has the kernel swap out what it can of the whole family, shared pages too: memory.reclaim of its cgroup |
+//! | `swapoff` | takes cowcheck's own swap out of use, which brings all of it back in, and puts it to use again, swapoff(2) |
 //! | `ksm` | waits until KSM has been through all mergeable memory |
 //! | `collapse R of B` | MADV_COLLAPSE of B's pages R, process_madvise(2) |
 //! | `khugepaged R` | wakes khugepaged until it has been everywhere twice, or R is mapped by PMDs |
@@ -338,6 +339,8 @@ pub enum Op {
     Treat(Treatment, Range),
     /// `reclaim`
     Reclaim,
+    /// `swapoff`
+    Swapoff,
     /// `ksm`
     Ksm,
     /// `munmap R`
@@ -382,7 +385,14 @@ macro_rules! range_of {
             | Op::WriteVia(_, range)
             | Op::Require(_, range)
             | Op::Storm(range, _) => Some(range),
-            Op::Fork(_) | Op::Exit | Op::ClearSoftDirty | Op::Reclaim | Op::Ksm | Op::ReadVia(_) | Op::Unpin(_) => None,
+            Op::Fork(_)
+            | Op::Exit
+            | Op::ClearSoftDirty
+            | Op::Reclaim
+            | Op::Swapoff
+            | Op::Ksm
+            | Op::ReadVia(_)
+            | Op::Unpin(_) => None,
         }
     };
 }
@@ -426,6 +436,7 @@ impl fmt::Display for Op {
             Op::Khugepaged(range) => write!(f, "khugepaged {range}"),
             Op::Treat(treatment, range) => write!(f, "{} {range}", word(&Treatment::WORDS, *treatment)),
             Op::Reclaim => f.write_str("reclaim"),
+            Op::Swapoff => f.write_str("swapoff"),
             Op::Ksm => f.write_str("ksm"),
             Op::Munmap(range) => write!(f, "munmap {range}"),
             Op::Mremap(range) => write!(f, "mremap {range}"),

@@ -260,6 +260,7 @@ impl<'a> Line<'a> {
             "mremap" => Op::Mremap(self.range()?),
             "clear-soft-dirty" => Op::ClearSoftDirty,
             "reclaim" => Op::Reclaim,
+            "swapoff" => Op::Swapoff,
             "ksm" => Op::Ksm,
             "pin" => {
                 let first = self.one_of(&[(Some(true), "rw"), (Some(false), "ro"), (None, "short")])?;
@@ -297,8 +298,9 @@ fn known<T: Copy>(table: &[(T, &str)], text: &str) -> Option<T> {
 
 /// What a step can begin with, the nearest first.
 fn expected_ops(found: &str) -> String {
-    const OPS: [&str; 20] = [
+    const OPS: [&str; 21] = [
         "reclaim",
+        "swapoff",
         "write",
         "poke",
         "read",

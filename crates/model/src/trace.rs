@@ -43,6 +43,9 @@ pub struct Trace {
     /// Hugetlb pages that were free before and are missing after the family is gone.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub hugetlb_missing: u64,
+    /// Base pages of anonymous memory that the family had, that nobody maps any more, and that were not freed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pages_lost: u64,
     /// Wall time of the run in microseconds.
     #[serde(default)]
     pub micros: u64,

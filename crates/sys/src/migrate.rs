@@ -30,6 +30,12 @@ pub fn to_another_node(area: &Area, offsets: &[usize], nodes: &[i32]) -> io::Res
     }
 }
 
+/// Has all processors put the pages that wait on their own lists on those where they belong: move_pages(2) does so before
+/// it looks at any page. It is given an address where there is none.
+pub fn drain() -> io::Result<()> {
+    call(&[ptr::null_mut()], Some(&[0]), &mut [0], MOVE)
+}
+
 fn call(pages: &[*mut libc::c_void], nodes: Option<&[i32]>, status: &mut [i32], flags: libc::c_int) -> io::Result<()> {
     let nodes = nodes.map_or(ptr::null(), <[i32]>::as_ptr);
     // SAFETY: the arrays are as long as it is told, and outlive the call. Pages keep their content where they go.
@@ -54,6 +60,10 @@ mod tests {
         area.store(0).unwrap();
         // To the node where it is: nothing to do. (A kernel without NUMA has no such call.)
         match to_another_node(&area, &[0], &[]) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {}
+            result => result.unwrap(),
+        }
+        match drain() {
             Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {}
             result => result.unwrap(),
         }

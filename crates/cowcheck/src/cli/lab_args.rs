@@ -42,6 +42,7 @@ const RUN_HELP: &str = "\
 Examples:
   cowcheck lab run 'in-place-*' --fast            minutes, on a stock kernel
   cowcheck lab run --fast --results out           every mutant, left at its first kill
+  cowcheck lab run --fast --peer target/peer/cow  the same, and cow.c whole on each
   cowcheck lab run --results out --output markdown=kills.md
                                                   everything; hours. Goes on with --resume
 
@@ -66,7 +67,7 @@ pub struct LabRunArgs {
     /// Only checks whose id matches this pattern (`*` any text, `?` any character)
     #[arg(long, value_name = "ID-GLOB")]
     pub check: Vec<String>,
-    /// Leave each mutant at its first kill; cow.c is not run
+    /// Leave each mutant at its first kill; cow.c is run only if --peer is given
     #[arg(long)]
     pub fast: bool,
     /// Run so many guests side by side, with one processor each [default: as many as there are processors and
@@ -79,11 +80,12 @@ pub struct LabRunArgs {
     /// Judge mutants by what is left, where something fails without a bug
     #[arg(long)]
     pub keep_going: bool,
-    /// The kernel's own cow.c, built statically by peer/build.sh, run on every mutant
-    #[arg(long, value_name = "FILE", default_value = PEER, conflicts_with = "fast")]
-    pub peer: PathBuf,
+    /// The kernel's own cow.c, built statically by peer/build.sh, run on every mutant [default: target/peer/cow; with
+    /// --fast none]
+    #[arg(long, value_name = "FILE")]
+    pub peer: Option<PathBuf>,
     /// Do not run cow.c
-    #[arg(long)]
+    #[arg(long, conflicts_with = "peer")]
     pub no_peer: bool,
     /// Keep results, consoles and the kill matrix (as text, JSON, Markdown and a web page) in this directory
     #[arg(long, value_name = "DIRECTORY")]

@@ -11,7 +11,7 @@ use cowcheck_vm::Cache;
 
 use super::exit::{Code, Usage};
 use super::lab::{chosen, with_controls};
-use super::lab_args::{KillFormat, LabRunArgs};
+use super::lab_args::{KillFormat, LabRunArgs, PEER};
 use super::run::catch_signals;
 use crate::known::{self, Known};
 use crate::lab::matrix::KillMatrix;
@@ -105,16 +105,18 @@ enum Peer {
 }
 
 fn peer(args: &LabRunArgs) -> Result<Peer, Usage> {
-    if args.fast || args.no_peer {
-        return Ok(Peer::NotWanted);
-    }
-    match fs::read(&args.peer) {
+    let path = match &args.peer {
+        Some(path) => path,
+        None if args.fast || args.no_peer => return Ok(Peer::NotWanted),
+        None => Path::new(PEER),
+    };
+    match fs::read(path) {
         Ok(program) => Ok(Peer::There(program)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Peer::Missing(format!(
             "the kernel's own cow.c is not run: {} is not there; peer/build.sh builds it, --no-peer does without",
-            args.peer.display()
+            path.display()
         ))),
-        Err(error) => Err(Usage(format!("--peer {}: cannot be read: {error}", args.peer.display()))),
+        Err(error) => Err(Usage(format!("--peer {}: cannot be read: {error}", path.display()))),
     }
 }
 

@@ -176,7 +176,7 @@ fn task(args: &VmArgs) -> anyhow::Result<Task> {
         What::Scenarios(args.scenario.iter().map(|file| scenario(file)).collect::<Result<_, _>>()?)
     };
     let running = &args.running;
-    Ok(Task::Checks(Checks {
+    Ok(Task::Checks(Box::new(Checks {
         what,
         repeat: running.repeat,
         jobs: running.jobs.map(usize::from),
@@ -184,12 +184,13 @@ fn task(args: &VmArgs) -> anyhow::Result<Task> {
         fail_fast: running.fail_fast,
         confirm: running.confirm,
         traces: running.save_trace.is_some(),
+        share: None,
         peers_only: running.format == Format::Kselftest,
         fault: running.self_test,
         known: known(running)?,
         guest_fault: args.guest_fault,
         done: Default::default(),
-    }))
+    })))
 }
 
 fn scenario(file: &Path) -> anyhow::Result<(String, String)> {

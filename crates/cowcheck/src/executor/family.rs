@@ -28,6 +28,7 @@ use super::reclaim;
 use super::request::Devices;
 use super::require;
 use super::storm::{self, Broken};
+use super::swapoff;
 use super::treat;
 use super::turns::Turns;
 
@@ -297,6 +298,7 @@ impl Member<'_> {
             Op::Advise(Advice::PageOut, _) => self.page_out(&runs, &mut record.tries),
             Op::Treat(treatment, _) => treat::treat(*treatment, &self.layout, &runs, &mut self.uffd),
             Op::Reclaim => reclaim::reclaim(self.plan.devices),
+            Op::Swapoff => swapoff::swapoff(self.plan.devices),
             Op::Ksm => treat::wait_for_ksm(),
             Op::Advise(advice, _) => self.parts(&runs, |area, offset, len| area.advise(offset, len, *advice)),
             Op::CollapseOf(_, owner) => self.collapse_of(*owner, &runs, &mut record),

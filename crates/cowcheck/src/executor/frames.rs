@@ -45,7 +45,7 @@ pub fn told(states: Vec<Observed>) -> io::Result<Vec<Observed>> {
 }
 
 /// The words of `count` frames from `pfn` on.
-fn words(file: &File, pfn: u64, count: u32) -> io::Result<Vec<u64>> {
+pub(super) fn words(file: &File, pfn: u64, count: u32) -> io::Result<Vec<u64>> {
     let mut bytes = vec![0; count as usize * 8];
     file.read_exact_at(&mut bytes, pfn * 8)?;
     Ok(bytes.as_chunks::<8>().0.iter().map(|word| u64::from_ne_bytes(*word)).collect())

@@ -24,7 +24,7 @@ pub struct Request {
     pub devices: Devices,
 }
 
-/// What the steps need of the machine, where it is there: devices that take pins, and a cgroup.
+/// What the steps need of the machine, where it is there: devices that take pins, a cgroup, and swap.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Devices {
     /// The helper module's: all pins, and looks at page tables.
@@ -33,6 +33,8 @@ pub struct Devices {
     pub gup_test: Option<String>,
     /// A cgroup that memory can be reclaimed from.
     pub cgroup: Option<String>,
+    /// A swap area that is cowcheck's own, and the only one there is.
+    pub swap: Option<String>,
 }
 
 /// What came of it.

@@ -22,8 +22,10 @@ use super::explore::Work;
 use super::family::{self, Patience, Plan};
 use super::kmsg::KernelLog;
 use super::look::{Look, Place};
+use super::lost;
 use super::page_state::Pagemap;
 use super::request::{Request, Response};
+use super::swapoff;
 use super::turns::{Entry, Turns, died, entries};
 
 /// How long a killed family may take to vanish. A process in uninterruptible sleep takes longer.
@@ -205,7 +207,11 @@ impl Worker {
                     response.passes += 1;
                 } else {
                     let (records, end) = collect(&log, over.end);
-                    let trace = self.trace(scenario, records, end, kernel_log, began.elapsed());
+                    let took = began.elapsed();
+                    // With more runs A has its memory still.
+                    let is_over = over.a_gone && !over.stuck && request.repeat == 1 && end == End::Complete;
+                    let pages_lost = if is_over { lost::count(&records) } else { 0 };
+                    let trace = Trace { pages_lost, ..self.trace(scenario, records, end, kernel_log, took) };
                     if request.repeat > 1 && judge(&trace) == Verdict::Pass {
                         response.passes += 1;
                         if passed.len() < PASSED && trace.kernel_log.is_empty() {
@@ -226,6 +232,7 @@ impl Worker {
             if !gone {
                 self.bury(a);
             }
+            swapoff::put_back(&plan);
         }
     }
 
@@ -312,6 +319,7 @@ impl Worker {
             end,
             kernel_log,
             hugetlb_missing: 0,
+            pages_lost: 0,
             micros: took.as_micros() as u64,
         }
     }

@@ -173,6 +173,7 @@ fn try_alone(
         fail_fast: false,
         confirm: 0,
         traces: false,
+        share: None,
         peers_only: false,
         fault: order.fault,
         known: Known::default(),

@@ -42,7 +42,7 @@ pub struct ModuleFile {
 #[serde(rename_all = "kebab-case")]
 pub enum Task {
     /// Running checks.
-    Checks(Checks),
+    Checks(Box<Checks>),
     /// Running a program with everything set up that checks need. It lies in the initramfs.
     Program(Vec<String>),
     /// Exploring.
@@ -56,6 +56,8 @@ pub enum Task {
 pub struct Checks {
     /// Which.
     pub what: What,
+    /// Only a part of them, where other guests take the rest.
+    pub share: Option<Share>,
     /// How often each.
     pub repeat: u32,
     /// How many at once; one for each processor if not given.
@@ -78,6 +80,15 @@ pub struct Checks {
     pub guest_fault: Option<Planted>,
     /// Indices of the plan that have an outcome from an earlier guest.
     pub done: BTreeSet<usize>,
+}
+
+/// A part of the checks: every so many, so that each guest gets some of each kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// Which part, from 0.
+    pub number: usize,
+    /// How many there are.
+    pub of: usize,
 }
 
 /// Checks of the catalogue, or of files.
@@ -118,6 +129,9 @@ impl Checks {
         if self.peers_only {
             checks.retain(|check| check.description.is_some());
         }
-        Ok(checks)
+        Ok(match self.share {
+            Some(Share { number, of }) => checks.into_iter().skip(number).step_by(of.max(1)).collect(),
+            None => checks,
+        })
     }
 }

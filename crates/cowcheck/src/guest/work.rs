@@ -37,7 +37,7 @@ pub fn main() -> ExitCode {
 fn carry_out() -> anyhow::Result<ExitCode> {
     let order: Order = serde_json::from_slice(&fs::read(order::PLACE)?)?;
     match order.task {
-        Task::Checks(checks) => run(checks),
+        Task::Checks(checks) => run(*checks),
         Task::Program(args) => program(&args),
         Task::Explore(order) => explore(*order),
         Task::Shell => Ok(shell::main()),

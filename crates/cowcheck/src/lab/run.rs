@@ -20,7 +20,7 @@ use super::seen::{Collect, Ran, Seen};
 use super::store::{Line, Store, key};
 use super::trial::{Family, Trial, file_name};
 use super::view::View;
-use crate::guest::order::{Checks, What};
+use crate::guest::order::{Checks, Share, What};
 use crate::known::Known;
 use crate::report::event::Rate;
 use crate::report::fan::Fan;
@@ -47,6 +47,12 @@ const LIMITS: (Duration, Duration) = (Duration::from_secs(30), Duration::from_se
 const WHOLE: Duration = Duration::from_secs(2 * 3600);
 const WHOLE_SLACK: u32 = 4;
 const WHOLE_MORE: Duration = Duration::from_secs(300);
+
+/// What a kernel without a bug is called in the key of its results.
+const REFERENCE: &str = "reference";
+
+/// With `fast`, a mutant that is argued to be unobservable is tried by so many checks: to see that is what the whole run is for.
+const SAMPLE: usize = 200;
 
 /// Where the peer lies in its guest.
 const PEER: &str = "/cowcheck/program";
@@ -87,6 +93,30 @@ struct Proved {
     standard: Standard,
     references: Vec<Reference>,
     peer: Vec<Told>,
+}
+
+/// Something to be done on a kernel without a bug.
+struct Part<'p> {
+    /// The family's place.
+    at: usize,
+    /// The reference's place in the family.
+    of: usize,
+    trial: &'p Trial,
+    work: Work<'p>,
+}
+
+/// What.
+enum Work<'p> {
+    /// Checks.
+    Share(Share),
+    /// The peer.
+    Peer(&'p [u8]),
+}
+
+/// What came of it.
+enum Done {
+    Ran(Ran),
+    Told(Told),
 }
 
 impl Lab<'_> {
@@ -131,67 +161,83 @@ impl Lab<'_> {
         self.interrupted.load(Ordering::Relaxed)
     }
 
-    /// What the kernels without a bug come to.
+    /// What the kernels without a bug come to. Each is shared by as many guests as run side by side, so that no
+    /// processor waits for the last one.
     fn references(&self, families: &[Family], view: &mut View) -> io::Result<Vec<Proved>> {
-        let all: Vec<(usize, &Trial)> = families
-            .iter()
-            .enumerate()
-            .flat_map(|(at, family)| family.references.iter().map(move |one| (at, one)))
-            .collect();
-        view.begin("without a bug", all.len());
-        let view = &*view;
-        let done = fleet::each(&all, self.width, |_, (at, trial)| -> io::Result<(usize, Reference, Option<Told>)> {
-            let family = &families[*at];
-            let reference = self.reference(trial, family, view)?;
-            let peer = match &self.peer {
-                Some(program) => Some(self.reference_peer(program, trial, family)?),
-                None => None,
-            };
-            let count = |kind| reference.ran.seen.iter().filter(|seen| seen.verdict == kind).count();
-            let bad = reference.ran.seen.iter().filter(|seen| seen.verdict.is_bad()).count();
-            let stopped = reference.ran.stopped.as_ref().map(|why| format!("; stopped: {why}")).unwrap_or_default();
-            let text = format!(
-                "{} on {}: {} pass, {bad} fail, {} not tested, {:.0} s{stopped}",
-                trial.name,
-                family.on,
-                count(Kind::Pass),
-                count(Kind::Skip) + count(Kind::Inconclusive),
-                reference.ran.seconds
-            );
-            view.done(&text);
-            Ok((*at, reference, peer))
-        });
-        let mut proved: Vec<(Vec<Reference>, Vec<Told>)> = families.iter().map(|_| Default::default()).collect();
-        for one in done {
-            let (at, reference, peer) = one?;
-            proved[at].0.push(reference);
-            proved[at].1.extend(peer);
+        let mut parts = Vec::new();
+        for (at, family) in families.iter().enumerate() {
+            for (of, trial) in family.references.iter().enumerate() {
+                let shares = (0..self.width).map(|number| Work::Share(Share { number, of: self.width }));
+                let peer = self.peer.as_ref().map(|program| Work::Peer(program));
+                parts.extend(shares.chain(peer).map(|work| Part { at, of, trial, work }));
+            }
         }
-        let prove = |(references, peer): (Vec<Reference>, Vec<Told>)| {
-            let standard = Standard::by(&references);
-            Proved { standard, references, peer }
+        view.begin("without a bug", parts.len());
+        let view = &*view;
+        let done = fleet::each(&parts, self.width, |_, part| self.part(part, &families[part.at], view));
+        let mut shares: Vec<Vec<Vec<Ran>>> =
+            families.iter().map(|family| vec![Vec::new(); family.references.len()]).collect();
+        let mut peers: Vec<Vec<Told>> = families.iter().map(|_| Vec::new()).collect();
+        for (part, done) in parts.iter().zip(done) {
+            match done? {
+                Done::Ran(ran) => shares[part.at][part.of].push(ran),
+                Done::Told(told) => peers[part.at].push(told),
+            }
+        }
+        let prove = |((family, shares), peer): ((&Family, Vec<Vec<Ran>>), Vec<Told>)| {
+            let named = family.references.iter().map(|trial| trial.name.clone());
+            let references: Vec<Reference> =
+                named.zip(shares).map(|(name, shares)| Reference { name, ran: Ran::whole(shares) }).collect();
+            Proved { standard: Standard::by(&references), references, peer }
         };
-        Ok(proved.into_iter().map(prove).collect())
+        Ok(families.iter().zip(shares).zip(peers).map(prove).collect())
     }
 
-    fn reference(&self, trial: &Trial, family: &Family, view: &View) -> io::Result<Reference> {
-        let key = self.key(trial, "reference")?;
+    fn part(&self, part: &Part<'_>, family: &Family, view: &View) -> io::Result<Done> {
+        let share = match part.work {
+            Work::Share(share) => share,
+            Work::Peer(program) => {
+                let told = self.reference_peer(program, part.trial, family)?;
+                view.done(&format!("cow.c in {} on {}: {:.0} s", part.trial.name, family.on, told.seconds));
+                return Ok(Done::Told(told));
+            }
+        };
+        let trial = &part.trial.share(share);
+        let ran = self.reference(trial, share, family, view)?;
+        let count = |kind| ran.seen.iter().filter(|seen| seen.verdict == kind).count();
+        let bad = ran.seen.iter().filter(|seen| seen.verdict.is_bad()).count();
+        let stopped = ran.stopped.as_ref().map(|why| format!("; stopped: {why}")).unwrap_or_default();
+        let text = format!(
+            "{} on {}: {} pass, {bad} fail, {} not tested, {:.0} s{stopped}",
+            trial.name,
+            family.on,
+            count(Kind::Pass),
+            count(Kind::Skip) + count(Kind::Inconclusive),
+            ran.seconds
+        );
+        view.done(&text);
+        Ok(Done::Ran(ran))
+    }
+
+    fn reference(&self, trial: &Trial, share: Share, family: &Family, view: &View) -> io::Result<Ran> {
+        let key = self.key(trial, &format!("{REFERENCE} {} of {}", share.number, share.of))?;
         if let Some(known) = self.known(|line| match line {
-            Line::Reference { key: of, reference, .. } if *of == key => Some(reference.clone()),
+            Line::Reference { key: of, reference, .. } if *of == key => Some(reference.ran.clone()),
             _ => None,
         }) {
             return Ok(known);
         }
         self.forget(&file_name(&trial.name, &family.on))?;
-        let checks = self.checks(What::Selection(self.selection.clone()), LIMIT);
+        let whole = self.checks(What::Selection(self.selection.clone()), LIMIT);
+        let checks = Checks { share: Some(share), ..whole };
         let until = Instant::now() + WHOLE;
         let mut ran = self.session(trial, family, &checks, until, &|_| false, view)?;
         self.confirm(trial, family, &mut ran, LIMIT, until, view)?;
-        let reference = Reference { name: trial.name.clone(), ran };
-        if reference.ran.stopped.is_none() {
-            self.keep(|| Line::Reference { key, on: family.on.clone(), reference: reference.clone() })?;
+        if ran.stopped.is_none() {
+            let reference = Reference { name: trial.name.clone(), ran: ran.clone() };
+            self.keep(|| Line::Reference { key, on: family.on.clone(), reference })?;
         }
-        Ok(reference)
+        Ok(ran)
     }
 
     fn mutant(
@@ -214,7 +260,14 @@ impl Lab<'_> {
         self.forget(&file_name(&trial.name, &family.on))?;
         let began = Instant::now();
         let standard = &proved.standard;
-        let all = if self.fast { order(&standard.fit, &mutant.first, killers) } else { standard.fit.clone() };
+        let all = match self.fast {
+            true => {
+                let mut all = order(&standard.fit, &mutant.first, killers);
+                all.truncate(if mutant.unobservable.is_some() { SAMPLE } else { all.len() });
+                all
+            }
+            false => standard.fit.clone(),
+        };
         if all.is_empty() {
             return Ok(unfinished(mutant, family, "no check passes without a bug"));
         }
@@ -306,6 +359,7 @@ impl Lab<'_> {
     fn checks(&self, what: What, limit: Duration) -> Checks {
         Checks {
             what,
+            share: None,
             repeat: 1,
             // In their order, and each alone.
             jobs: Some(1),
@@ -453,7 +507,7 @@ impl Lab<'_> {
         let modules = serde_json::to_vec(&trial.subject.modules.iter().map(module).collect::<Vec<_>>())?;
         let how =
             serde_json::to_vec(&(&self.selection, self.fast && what == "mutant", self.machine.memory, &self.known))?;
-        let peer = if what == "reference" { &[][..] } else { self.peer.as_deref().unwrap_or_default() };
+        let peer = if what.starts_with(REFERENCE) { &[][..] } else { self.peer.as_deref().unwrap_or_default() };
         Ok(key(&[&what, &self.init, &kernel, &modules, &trial.cmdline, &how, &peer]))
     }
 }

@@ -68,6 +68,22 @@ impl Ran {
         self.stopped = later.stopped;
     }
 
+    /// What guests saw of which each had a share of the checks, in the order of the whole. It takes as long as all of them
+    /// one after the other.
+    pub fn whole(shares: Vec<Ran>) -> Ran {
+        let mut whole = Ran::default();
+        let mut seen = Vec::new();
+        for (number, mut share) in shares.into_iter().enumerate() {
+            seen.extend(share.seen.drain(..).enumerate().map(|(place, seen)| (place, number, seen)));
+            let stopped = whole.stopped.take();
+            whole.join(share);
+            whole.stopped = stopped.or(whole.stopped);
+        }
+        seen.sort_by_key(|(place, number, _)| (*place, *number));
+        whole.seen = seen.into_iter().map(|(.., seen)| seen).collect();
+        whole
+    }
+
     /// What this check came to, the last time.
     pub fn of(&self, check: &str) -> Option<&Seen> {
         self.seen.iter().rev().find(|seen| seen.check == check)
@@ -159,6 +175,18 @@ mod tests {
 
     use super::*;
     use crate::report::sample;
+
+    #[test]
+    fn shares_are_put_in_the_order_of_the_whole() {
+        let share = |text: &str, stopped: Option<&str>| Ran {
+            stopped: stopped.map(str::to_owned),
+            ..crate::lab::judge::tests::ran(text)
+        };
+        let whole = Ran::whole(vec![share("a:pass c:pass", Some("a panic")), share("b:pass d:pass e:pass", None)]);
+        let checks: Vec<&str> = whole.seen.iter().map(|seen| seen.check.as_str()).collect();
+        assert_eq!(checks, ["a", "b", "c", "d", "e"]);
+        assert_eq!(whole.stopped.as_deref(), Some("a panic"), "wherever it was");
+    }
 
     #[test]
     fn a_run_is_collected() {

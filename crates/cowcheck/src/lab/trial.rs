@@ -2,6 +2,7 @@
 
 use cowcheck_lab::{Mutant, Plant};
 
+use crate::guest::order::Share;
 use crate::kmod;
 use crate::vm::load::Load;
 use crate::vm::session::Subject;
@@ -31,6 +32,17 @@ pub struct Trial {
     pub subject: Subject,
     /// Words for its command line.
     pub cmdline: String,
+}
+
+impl Trial {
+    /// The same under a name for one of the guests that share its checks.
+    pub fn share(&self, share: Share) -> Trial {
+        let name = match share.of {
+            1 => self.name.clone(),
+            _ => format!("{}.{}", self.name, share.number + 1),
+        };
+        Trial { name, ..self.clone() }
+    }
 }
 
 impl Family {

@@ -44,6 +44,8 @@ pub struct Machine {
     pub hugetlb: Vec<HugetlbSize>,
     /// The active swap areas.
     pub swaps: Vec<SwapArea>,
+    /// The only one of these, if cowcheck has set it up. Set by whoever asked for that.
+    pub own_swap: Option<PathBuf>,
     /// Compressed RAM disks, which can serve as swap.
     pub zram: Supply,
     /// Plain RAM disks, which can serve as swap.
@@ -232,6 +234,7 @@ impl Machine {
             thp,
             hugetlb: hugetlb_sizes(roots),
             swaps: swaps(roots),
+            own_swap: None,
             zram: modules::supply(roots, &kernel.release, "zram", &roots.zram_control().join("hot_add")),
             brd: modules::supply(roots, &kernel.release, "brd", &roots.dev.join("ram0")),
             memlock: memlock(),
@@ -262,14 +265,27 @@ impl Machine {
         }
     }
 
-    /// What takes pins and where memory is reclaimed, for the executor.
+    /// What takes pins, where memory is reclaimed, and what is swapped to, for the executor.
     pub fn devices(&self) -> Devices {
         let text = |path: &PathBuf| path.display().to_string();
         let helper = match &self.helper {
             Helper::Ready(path) => Some(text(path)),
             Helper::Unusable(_) | Helper::Absent => None,
         };
-        Devices { helper, gup_test: self.gup_test.as_ref().map(text), cgroup: self.cgroup.as_ref().map(text) }
+        Devices {
+            helper,
+            gup_test: self.gup_test.as_ref().map(text),
+            cgroup: self.cgroup.as_ref().map(text),
+            swap: self.own_swap.as_ref().map(text),
+        }
+    }
+
+    /// The only swap area, unless there was one `before`: then all that is swapped out was in our hands.
+    pub(crate) fn swap_since(&self, before: &[SwapArea]) -> Option<PathBuf> {
+        match self.swaps.as_slice() {
+            [only] if before.is_empty() => Some(only.path.clone()),
+            _ => None,
+        }
     }
 
     /// Bytes of swap not in use.

@@ -44,6 +44,8 @@ pub struct Needs {
     pub guard: bool,
     /// A cgroup that the family's memory is reclaimed from.
     pub cgroup: bool,
+    /// Swap of our own, which is taken out of use while nothing else runs.
+    pub swapoff: bool,
     /// Writes through /proc/self/mem that ask for no permission.
     pub force: bool,
     /// Features of userfaultfd; 0 where none is made.
@@ -129,6 +131,7 @@ impl Needs {
             khugepaged: scenario.has(|op| matches!(op, Op::Khugepaged(_))),
             guard: scenario.has(|op| matches!(op, Op::Advise(Advice::Guard | Advice::Unguard, _))),
             cgroup: scenario.has(|op| *op == Op::Reclaim),
+            swapoff: scenario.has(|op| *op == Op::Swapoff),
             force: scenario.has(|op| matches!(op, Op::Poke(_))),
             uffd: match scenario.has(|op| matches!(op, Op::Treat(Treatment::UffdWp | Treatment::UffdUnwp, _))) {
                 false => 0,
@@ -298,7 +301,12 @@ impl Needs {
 
     fn swap_unmet(&self, machine: &Machine) -> Option<Unmet> {
         if machine.free_swap() >= self.swap {
-            return None;
+            // That of others is theirs: taking it out of use takes their time and memory, and changes its priority.
+            let is_others = self.swapoff && machine.own_swap.is_none();
+            return is_others.then(|| {
+                let remedy = "sudo swapoff --all where that can be done, and run as root with --provide";
+                unmet("the swap is not cowcheck's own, and stays in use", remedy)
+            })?;
         }
         let reason = if machine.swaps.is_empty() { "no swap" } else { "swap is full" };
         refused(machine, Thing::Swap).or_else(|| unmet(reason, machine.provide_or("activate swap")))
@@ -489,6 +497,17 @@ mod tests {
         machine.swaps[0].used = 1 << 20;
         machine.could_not.clear();
         assert_eq!(told(text, &machine).0, "swap is full");
+    }
+
+    #[test]
+    fn swap_of_others_stays_in_use() {
+        let text = "memory anon 4K; A write all; A pageout all; A swapoff; A read all";
+        let mut machine = bare();
+        machine.root = true;
+        machine.swaps.push(SwapArea { path: "/s".into(), size: 1 << 20, used: 0 });
+        assert_eq!(told(text, &machine).0, "the swap is not cowcheck's own, and stays in use");
+        machine.own_swap = Some("/s".into());
+        assert_eq!(needs(text).unmet(&machine), None);
     }
 
     #[test]

@@ -132,6 +132,7 @@ impl Piece {
             | Op::Khugepaged(_)
             | Op::Treat(..)
             | Op::Reclaim
+            | Op::Swapoff
             | Op::Ksm
             | Op::Mremap(_)
             | Op::ClearSoftDirty

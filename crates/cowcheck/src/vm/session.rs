@@ -285,7 +285,7 @@ impl Session<'_, '_, '_> {
             was_up: false,
             console: String::new(),
         };
-        let mut guest = match self.spec.boot(Task::Checks(order)) {
+        let mut guest = match self.spec.boot(Task::Checks(Box::new(order))) {
             Ok(guest) => guest,
             Err(error) => {
                 stay.stopped = Some(error.to_string());

@@ -106,7 +106,9 @@ impl World {
     fn protect(&mut self, actor: Actor, runs: &[Run]) {
         for page in runs.iter().flat_map(|run| run.pages()) {
             let Some(cell) = self.cell(actor, page) else { continue };
-            let is_there = cell.own && !cell.marks.has(Marks::GUARD) && !self.origins(cell.set).contains(&Origin::Zero);
+            // What may be zeroes may be missing, unless a store brought it in.
+            let is_filled = !self.origins(cell.set).contains(&Origin::Zero) || cell.dirty;
+            let is_there = cell.own && !cell.marks.has(Marks::GUARD) && is_filled;
             let one = [Run { first: page, count: 1 }];
             self.each(actor, &one, |cell| {
                 cell.marks.set(Marks::ONCE_PROTECTED);

@@ -63,6 +63,7 @@ impl World {
             | Op::Exit
             | Op::ClearSoftDirty
             | Op::Reclaim
+            | Op::Swapoff
             | Op::Ksm => Ok(()),
         }
     }

@@ -21,7 +21,7 @@ pub(super) struct Cell {
     pub(super) dont_fork: bool,
     pub(super) wipe_on_fork: bool,
     /// Written since `clear-soft-dirty`: the soft-dirty bit must be set.
-    dirty: bool,
+    pub(super) dirty: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -322,7 +322,7 @@ impl World {
             Op::Unpin(pin) => self.pins[pin.index()] = None,
             Op::Read(_) | Op::Touch(_) | Op::ReadBacking(_) | Op::Probe(..) | Op::Ksm | Op::Require(..) => {}
             // They change no content.
-            Op::CollapseOf(..) | Op::Khugepaged(_) | Op::Reclaim => {}
+            Op::CollapseOf(..) | Op::Khugepaged(_) | Op::Reclaim | Op::Swapoff => {}
         }
     }
 

@@ -221,6 +221,7 @@ pub(crate) fn run_with(scenario: &Scenario, choices: Choices, bug: Option<Bug>) 
         end: End::Complete,
         kernel_log: vec![],
         hugetlb_missing: 0,
+        pages_lost: 0,
         micros: 0,
     }
 }
@@ -391,6 +392,7 @@ impl Kernel {
             Op::Advise(advice, _) => return (self.advise(actor, *advice, &pages), vec![]),
             Op::Treat(treatment, _) => pages.iter().for_each(|page| self.treat(actor, *treatment, *page)),
             Op::Reclaim => self.reclaim(),
+            Op::Swapoff => self.swapoff(),
             Op::Ksm => self.ksm(),
             Op::Mremap(_) if !self.has(Bug::MremapKeepsProtection) => {
                 pages.iter().for_each(|page| self.pte(actor, *page).protected = false);
@@ -619,6 +621,11 @@ impl Kernel {
                 ptes.filter(|pte| pte.mapped && pte.place == place).for_each(|pte| pte.swapped = true);
             }
         }
+    }
+
+    /// Brings in what is swapped out, of every process.
+    fn swapoff(&mut self) {
+        self.processes.values_mut().flatten().for_each(|pte| pte.swapped = false);
     }
 
     fn munmap(&mut self, actor: Actor, page: u32) {

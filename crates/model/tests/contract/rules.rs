@@ -655,4 +655,10 @@ mod nothing_left_behind {
         let trace = good("hugetlb 32K", FORK).with(|trace| trace.hugetlb_missing = 2);
         assert_eq!(fails(&trace, Rule::NothingLeftBehind, 0, "").seen, "2 pages missing");
     }
+
+    #[test]
+    fn a_page_that_nobody_maps_and_that_is_not_freed_is_a_failure() {
+        let trace = good("thp 64K", FORK).with(|trace| trace.pages_lost = 16);
+        assert_eq!(fails(&trace, Rule::NothingLeftBehind, 0, "").seen, "16 pages lost");
+    }
 }
