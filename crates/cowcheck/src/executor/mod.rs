@@ -19,6 +19,7 @@ mod khugepaged;
 pub mod kmsg;
 pub mod layout;
 pub mod look;
+mod packed;
 pub mod page_state;
 pub mod pins;
 pub mod poke;
