@@ -17,7 +17,7 @@ pub(crate) const STAGES: [&[(u32, &str)]; 7] = [
     ],
     &[
         (8, ""),
-        (12, "A mprotect first ro;A mprotect first rw"),
+        (16, "A mprotect first ro;A mprotect first rw"),
         (1, "A mprotect all ro"),
         (1, "A mremap upper"),
         (1, "A munmap last"),
@@ -26,7 +26,7 @@ pub(crate) const STAGES: [&[(u32, &str)]; 7] = [
         (1, "A clear-soft-dirty"),
     ],
     &[
-        (12, ""),
+        (16, ""),
         (3, "A uffd-wp lower"),
         (2, "A uffd-wp all"),
         (1, "A uffd-wp all;A mremap upper"),
@@ -38,7 +38,7 @@ pub(crate) const STAGES: [&[(u32, &str)]; 7] = [
     ],
     &[
         (6, ""),
-        (5, "A fork B"),
+        (9, "A fork B"),
         (3, "A dontfork upper;A fork B;A dofork all"),
         (2, "A dontfork lower;A fork B;A dofork all"),
         (5, "A dontfork upper;A fork B;A dofork all;A pin rw p0 upper"),

@@ -238,7 +238,7 @@ impl Member<'_> {
     /// A ring or a stack that this process maps must not get to where its parent has pages that it has not: that would
     /// pass for them.
     fn fill_holes(&mut self) {
-        let runs = runs_of(std::mem::take(&mut self.unforked).into_iter());
+        let runs = runs_of(std::mem::take(&mut self.unforked));
         for part in self.layout.parts(&runs) {
             // Where it fails the hole stays one.
             let _ = self.layout.area.unmap(part.offset, self.layout.len(&part));

@@ -152,7 +152,8 @@ mod tests {
             let state = join(1 << (at % 22), [numbers[at % 5], numbers[at / 5 % 5], numbers[at / 25 % 5]]);
             // What is not known is neither yes nor no.
             let state = join(split(&state).0, split(&state).1);
-            let (pfn, swap) = (if at % 2 == 0 { u64::MAX - at as u64 } else { 0 }, (at % 3 == 0).then_some(u64::MAX));
+            let (pfn, swap) =
+                (if at.is_multiple_of(2) { u64::MAX - at as u64 } else { 0 }, at.is_multiple_of(3).then_some(u64::MAX));
             let pages = Run { first: at as u32 * 7, count: u32::MAX - at as u32 };
             Observed { actor: Actor::new(at % Actor::MAX).unwrap(), pages, state, pfn, swap, index: at as u32 }
         };

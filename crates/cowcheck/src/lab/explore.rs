@@ -193,8 +193,8 @@ struct Watch {
     /// Does a finding have to show again? Without a bug none may be there at all.
     confirmed_only: bool,
     began: Option<Instant>,
-    /// When each finding was seen first, by its scenario: seconds and scenarios.
-    sights: BTreeMap<String, (f64, u64)>,
+    /// When each finding was seen first, by its scenario, in seconds.
+    sights: BTreeMap<String, f64>,
     find: Option<Find>,
 }
 
@@ -203,8 +203,8 @@ impl Watch {
         Watch { ledger, confirmed_only, began: None, sights: BTreeMap::new(), find: None }
     }
 
-    fn now(&self) -> (f64, u64) {
-        (self.began.map_or(0.0, |began| began.elapsed().as_secs_f64()), self.ledger.tally.ran())
+    fn now(&self) -> f64 {
+        self.began.map_or(0.0, |began| began.elapsed().as_secs_f64())
     }
 
     fn found(&mut self, finding: &Finding) {
@@ -212,11 +212,12 @@ impl Watch {
         if self.find.is_some() || finding.known.is_some() || !is_one {
             return;
         }
-        let (after_seconds, after_scenarios) = self.sights.get(&finding.name).copied().unwrap_or(self.now());
+        let after_seconds = self.sights.get(&finding.name).copied().unwrap_or(self.now());
         self.find = Some(Find {
             signature: finding.signature.clone(),
             after_seconds,
-            after_scenarios,
+            // Those that ran beside it were told when it had been seen.
+            after_scenarios: self.ledger.tally.ran(),
             rate: finding.rate,
             sentence: finding.sentence.clone(),
             scenario: finding.scenario.clone(),

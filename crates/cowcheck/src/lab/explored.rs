@@ -54,7 +54,7 @@ pub struct Find {
     pub signature: String,
     /// Seconds of exploration until it was seen, without the runs that confirmed it.
     pub after_seconds: f64,
-    /// Scenarios that were told to be done by then: they are told some at a time.
+    /// Scenarios that were run by then, with those of the same batch.
     pub after_scenarios: u64,
     /// Runs that showed it again, and all that were made for that.
     pub rate: (u32, u32),

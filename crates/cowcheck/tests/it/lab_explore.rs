@@ -59,13 +59,13 @@ fn a_mutant_is_left_at_its_first_finding_that_shows_again() {
     let output = output.code(1);
     let table = lab.table();
     assert_eq!(outcomes(&table["references"]), ["nothing", "nothing"], "{table:#}");
-    assert_eq!(outcomes(&table["mutants"]), ["found", "nothing", "nothing"], "{}{}", output.out, output.err);
-    let found = &table["mutants"][0];
+    assert_eq!(outcomes(&table["mutants"]), ["nothing", "found", "nothing"], "{}{}", output.out, output.err);
+    let found = &table["mutants"][1];
     assert_eq!(found["signature"], "explore/isolation/thp/collapse+fork+write");
     assert_eq!((&found["after_scenarios"], found["rate"].to_string().as_str()), (&Value::from(8), "[3,3]"));
     // What was seen once is told, and is no finding on a mutant.
-    let once = &table["mutants"].as_array().unwrap()[1..];
-    assert_eq!(once.iter().filter(|row| row["unconfirmed"].is_array()).count(), 1, "{table:#}");
+    let once = table["mutants"].as_array().unwrap().iter().filter(|row| row["unconfirmed"].is_array());
+    assert_eq!(once.count(), 1, "{table:#}");
     assert!(output.out.contains("1 of 3 mutants found without any check"), "{}", output.out);
     for name in ["explored.md", "explored.txt", "lab.jsonl"] {
         assert!(lab.results().join(name).exists(), "{name}");
