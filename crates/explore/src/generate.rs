@@ -17,6 +17,10 @@ const MOST: u32 = 16;
 const MOST_ON_LARGE: u32 = 6;
 const LARGE: u32 = 1 << 14;
 
+/// KSM compares every page with every other: on more pages than this, waiting for it takes seconds in an emulated guest,
+/// and shows no more.
+const MOST_FOR_KSM: u32 = 16;
+
 /// How often a choice that cannot be done is made again.
 const TRIES: usize = 12;
 
@@ -43,8 +47,8 @@ impl Generator {
         };
         // The menu is not empty.
         let mut draft = Draft::new(memory.unwrap_or(Memory::new(cowcheck_model::memory::MemoryKind::Anon, 4096)));
-        let mood = Mood::new(&mut random);
-        if random.chance(3, 4) {
+        let mood = Mood::new(&mut random, draft.world().pages());
+        if random.chance(7, 8) {
             begin(&mut draft, &mut random, &mood);
         }
         // On large memory every step takes long, and the language allows so many visits to pages only.
@@ -61,9 +65,11 @@ impl Generator {
 pub(crate) struct Mood(u64);
 
 impl Mood {
-    /// One coin for each group, and one for each usual word.
-    pub(crate) fn new(random: &mut Random) -> Mood {
-        let on: Vec<Group> = Group::WHOLE.into_iter().filter(|group| random.chance(group.often(), 8)).collect();
+    /// One coin for each group, and one for each usual word. `pages`: how large the memory is.
+    pub(crate) fn new(random: &mut Random, pages: u32) -> Mood {
+        let may_be = |group: &Group| *group != Group::Ksm || pages <= MOST_FOR_KSM;
+        let on = Group::WHOLE.into_iter().filter(|group| random.chance(group.often(), 8));
+        let on: Vec<Group> = on.filter(may_be).collect();
         let mut words = 0;
         for (index, word) in STEPS.iter().enumerate() {
             let has = match word.group {

@@ -67,8 +67,8 @@ impl Group {
     pub(crate) fn often(self) -> u32 {
         match self {
             Group::Always => 8,
-            Group::Usual => 6,
-            Group::Fixed | Group::Collapse => 5,
+            Group::Collapse => 7,
+            Group::Usual | Group::Fixed => 6,
             Group::Pipe | Group::Swap => 4,
             Group::Gup | Group::Uffd | Group::Guard | Group::Split => 2,
             Group::Ksm | Group::Migrate | Group::Reclaim => 1,
@@ -160,7 +160,7 @@ const PMD: u64 = 2 * M;
 /// The memories with their weights: kind, bytes of a piece, pieces. 1 GiB pages are left to who asks for them: one
 /// scenario takes as long as thousands of others.
 pub const MEMORIES: &[(u32, MemoryKind, u64, u32)] = &[
-    (40, MemoryKind::Thp, 2 * M, 1),
+    (60, MemoryKind::Thp, 2 * M, 1),
     (4, MemoryKind::Thp, 512 * K, 1),
     (10, MemoryKind::Thp, 64 * K, 1),
     (4, MemoryKind::Thp, 32 * K, 1),

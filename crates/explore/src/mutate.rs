@@ -26,7 +26,7 @@ pub fn mutate(parent: &Scenario, random: &mut Random) -> Scenario {
     for _ in 0..=random.below(CHANGES) {
         change(&mut parts, random, draft.world());
     }
-    let mood = Mood::new(random);
+    let mood = Mood::new(random, draft.world().pages());
     for part in parts {
         match part {
             Part::Old(old) => {

@@ -3,10 +3,11 @@
 use cowcheck_model::step::Step;
 use cowcheck_model::text::{HEADER, parse};
 
-/// Weights and steps, for five things in turn: what is there, how it is mapped, what else was asked for it, who shares it, what holds it.
-pub(crate) const STAGES: [&[(u32, &str)]; 5] = [
+/// Weights and steps, for seven things in turn: what is there, how it is mapped, what else was asked for it, who shares it,
+/// what holds it, what is done to it then, who writes first.
+pub(crate) const STAGES: [&[(u32, &str)]; 7] = [
     &[
-        (12, "A write all"),
+        (16, "A write all"),
         (2, "A touch all"),
         (1, "A touch all;A write upper"),
         (1, "A write lower"),
@@ -16,7 +17,7 @@ pub(crate) const STAGES: [&[(u32, &str)]; 5] = [
     ],
     &[
         (8, ""),
-        (6, "A mprotect first ro;A mprotect first rw"),
+        (16, "A mprotect first ro;A mprotect first rw"),
         (1, "A mprotect all ro"),
         (1, "A mremap upper"),
         (1, "A munmap last"),
@@ -25,7 +26,7 @@ pub(crate) const STAGES: [&[(u32, &str)]; 5] = [
         (1, "A clear-soft-dirty"),
     ],
     &[
-        (12, ""),
+        (16, ""),
         (3, "A uffd-wp lower"),
         (2, "A uffd-wp all"),
         (1, "A uffd-wp all;A mremap upper"),
@@ -37,9 +38,11 @@ pub(crate) const STAGES: [&[(u32, &str)]; 5] = [
     ],
     &[
         (6, ""),
-        (5, "A fork B"),
+        (9, "A fork B"),
         (3, "A dontfork upper;A fork B;A dofork all"),
         (2, "A dontfork lower;A fork B;A dofork all"),
+        (5, "A dontfork upper;A fork B;A dofork all;A pin rw p0 upper"),
+        (4, "A dontfork lower;A fork B;A dofork all;A pin rw p0 lower"),
         (1, "A dontfork rest;A fork B;A dofork all"),
         (1, "A dontfork odd;A fork B;A dofork all"),
         (2, "A fork B;B exit"),
@@ -59,6 +62,18 @@ pub(crate) const STAGES: [&[(u32, &str)]; 5] = [
         (1, "A splice p0 all"),
         (1, "B splice p0 all;B munmap all"),
     ],
+    &[
+        (9, ""),
+        (12, "A collapse all"),
+        (1, "B collapse all"),
+        (1, "A pageout all"),
+        (1, "A mprotect all ro;A mprotect all rw"),
+        (1, "A mremap all"),
+        (1, "A migrate all"),
+        (1, "A split all"),
+        (1, "A fork D"),
+    ],
+    &[(6, ""), (4, "A write all"), (2, "B write all"), (1, "A write lower"), (1, "B write upper")],
 ];
 
 /// The steps of a text; nothing of one that is none, which a test rules out.

@@ -42,7 +42,7 @@ fn a_seed_means_the_same_scenarios_for_ever() {
     let generator = Generator::new(1, vec![]);
     let found = hash((0..1000).map(|number| generator.scenario(number).to_string()));
     // A word that is new on the menu, or another weight, changes it: campaigns of before cannot go on then.
-    assert_eq!(found, 0xeb9c_b395_9a85_6756, "{found:#x}");
+    assert_eq!(found, 0x78b0_7f03_da33_731a, "{found:#x}");
 }
 
 #[test]

@@ -28,13 +28,16 @@ use crate::vm::slim::loaded_part;
 use crate::vm::{accel, subject};
 
 /// How long a campaign takes that nobody gave a time.
-const TIME: Duration = Duration::from_secs(60);
+pub(super) const TIME: Duration = Duration::from_secs(60);
+
+/// The time limit of one run, where nobody gave another.
+pub(super) const LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a finding may be shrunk.
 const SHRINK: Duration = Duration::from_secs(10);
 
 /// How many times as long everything may take where instructions are emulated.
-const EMULATED: u32 = 3;
+pub(super) const EMULATED: u32 = 3;
 
 /// How often the store is brought up to date, at least.
 const SAVE: Duration = Duration::from_secs(2);
@@ -74,18 +77,23 @@ fn open(args: &ExploreArgs) -> anyhow::Result<(Option<Store>, Ledger)> {
         let (store, ledger) = Store::open(directory).map_err(wrong)?;
         return Ok((Some(store), ledger));
     }
-    if let Some(text) = args.on.iter().find(|text| memory(text).is_none()) {
-        let text =
-            format!("--on '{text}': expected a memory as the language writes it, as in 'thp 2M' or 'anon 4K x16'");
-        return Err(Usage(text).into());
-    }
-    let subject = Subject { seed: args.seed, exhaustive: args.exhaustive, on: args.on.clone() };
+    let subject = subject(args.seed, args.exhaustive, &args.on)?;
     // Which scenarios come of others depends on what the kernel did, so shards of a guided campaign would not be parts
     // of one whole.
     let whole = args.shard.unwrap_or(Shard::WHOLE) == Shard::WHOLE;
     let guided = !args.unguided && whole && args.exhaustive.is_none();
     let store = args.results.as_deref().map(Store::create).transpose().map_err(wrong)?;
     Ok((store, Ledger::new(subject, guided)))
+}
+
+/// What is to be explored, by the arguments.
+pub(super) fn subject(seed: u64, exhaustive: Option<u32>, on: &[String]) -> Result<Subject, Usage> {
+    match on.iter().find(|text| memory(text).is_none()) {
+        Some(text) => Err(Usage(format!(
+            "--on '{text}': expected a memory as the language writes it, as in 'thp 2M' or 'anon 4K x16'"
+        ))),
+        None => Ok(Subject { seed, exhaustive, on: on.to_vec() }),
+    }
 }
 
 /// The part that is worked on: that of before, where the campaign goes on.

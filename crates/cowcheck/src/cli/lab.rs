@@ -9,13 +9,14 @@ use cowcheck_vm::Cache;
 use super::args::TextOrJson;
 use super::exit::{Code, Usage};
 use super::lab_args::{LabArgs, LabCommand, LabListArgs};
-use super::lab_run;
+use super::{lab_explore, lab_run};
 use crate::suite::glob;
 
 /// The mutation lab.
 pub fn main(args: &LabArgs) -> anyhow::Result<Code> {
     match &args.command {
         LabCommand::Run(args) => lab_run::main(args),
+        LabCommand::Explore(args) => lab_explore::main(args),
         LabCommand::Build => build(),
         LabCommand::List(args) => list(args),
         LabCommand::Show { name } => show(name),

@@ -1,10 +1,11 @@
 //! The arguments of `cowcheck lab`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 
-use super::args::{TextOrJson, memory, output};
+use super::args::{TextOrJson, memory, output, time};
 use crate::vm::qemu::Accel;
 
 /// `lab`
@@ -21,6 +22,9 @@ pub enum LabCommand {
     /// Run the checks on every mutant, and tell which check kills which
     #[command(after_help = RUN_HELP)]
     Run(LabRunArgs),
+    /// Explore each mutant without any check, and tell which are found, and how soon
+    #[command(after_help = EXPLORE_HELP)]
+    Explore(LabExploreArgs),
     /// Build the kernel in which the boot parameter cowcheck_bug picks a bug; `run` does so by itself
     #[command(after_help = BUILD_HELP)]
     Build,
@@ -54,6 +58,21 @@ Exit codes:
   2  the arguments are not what they should be
   3  something could not be done: a kernel or module is not to be had, a mutant could not be judged,
      something fails without a bug";
+
+const EXPLORE_HELP: &str = "\
+Examples:
+  cowcheck lab explore 'in-place-*'               60 s for each, on a stock kernel
+  cowcheck lab explore --time 10m --results out   every mutant; goes on with --resume
+  cowcheck lab explore --exhaustive 3 in-place-dirty
+
+First the kernels without a bug and the correct forms are explored for as long: what is found there is a false
+alarm, and no mutant is explored then.
+
+Exit codes:
+  0  every mutant was found, or is not to be seen by user space, as is argued for it
+  1  something was not found, or there was a false alarm
+  2  the arguments are not what they should be
+  3  something could not be done: a kernel or module is not to be had, a mutant could not be explored";
 
 /// `lab run`
 #[derive(Debug, clap::Args)]
@@ -105,6 +124,65 @@ pub struct LabRunArgs {
     /// What runs the guests' instructions [default: kvm where it boots the guest, else tcg]
     #[arg(long, value_enum)]
     pub accel: Option<Accel>,
+}
+
+/// `lab explore`
+#[derive(Debug, clap::Args)]
+pub struct LabExploreArgs {
+    /// Only mutants whose name matches one of these patterns (`*` any text, `?` any character)
+    #[arg(value_name = "NAME-GLOB")]
+    pub globs: Vec<String>,
+    /// How long each is explored at most, without the boot [default: 60s; to the end with --exhaustive]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub time: Option<Duration>,
+    /// Every sequence of up to so many steps over a small menu, instead of random ones
+    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..=8))]
+    pub exhaustive: Option<u32>,
+    /// The same number gives the same scenarios, everywhere
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Only this memory, as the language writes it: 'thp 2M', 'anon 4K x16'; may be given several times
+    #[arg(long, value_name = "MEMORY")]
+    pub on: Vec<String>,
+    /// Do not change scenarios that reached something new
+    #[arg(long)]
+    pub unguided: bool,
+    /// How long a finding is run again and made smaller
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
+    pub shrink: Duration,
+    /// Explore so many guests side by side, with one processor each [default: as many as there are processors and
+    /// memory for]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: Option<u16>,
+    /// A stock kernel for the module that collapses in place, as `vm` takes it; may be given several times
+    #[arg(long, value_name = "KERNEL", default_value = "debian:7.2")]
+    pub kernel: Vec<String>,
+    /// Keep the table (as text, JSON lines and Markdown), consoles and campaigns in this directory
+    #[arg(long, value_name = "DIRECTORY")]
+    pub results: Option<PathBuf>,
+    /// Go on with what is in the directory of results, as far as it is of the same program, kernel and arguments
+    #[arg(long, requires = "results")]
+    pub resume: bool,
+    /// What goes to standard output
+    #[arg(long, value_enum, default_value_t = ExploredFormat::Terminal)]
+    pub format: ExploredFormat,
+    /// Memory of each guest, as in 2G
+    #[arg(long, value_name = "SIZE", default_value = "2G", value_parser = memory)]
+    pub memory: u64,
+    /// What runs the guests' instructions [default: kvm where it boots the guest, else tcg]
+    #[arg(long, value_enum)]
+    pub accel: Option<Accel>,
+}
+
+/// Formats of what exploration came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExploredFormat {
+    /// For people
+    Terminal,
+    /// One JSON object
+    Json,
+    /// A table for documentation
+    Markdown,
 }
 
 /// Where peer/build.sh puts it.

@@ -47,7 +47,7 @@ pub fn main(args: &LabRunArgs) -> anyhow::Result<Code> {
     let interrupted = catch_signals()?;
     let cache = Cache::user();
     let mut undone = Vec::new();
-    let families = families(args, &mutants, &cache, &mut undone);
+    let families = families(&args.kernel, &mutants, &cache, &mut undone);
     if let Peer::Missing(why) = &peer {
         eprintln!("note: {why}");
         undone.push(why.clone());
@@ -65,7 +65,8 @@ pub fn main(args: &LabRunArgs) -> anyhow::Result<Code> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let mut machine = Machine { accel: Accel::Tcg, cpus: 1, memory: args.memory, cmdline: String::new() };
     if let Some(first) = families.first() {
-        machine.accel = choose_accel(args, &first.references[0], &machine, &qemu, &init, directory.path(), &cache);
+        machine.accel =
+            choose_accel(args.accel, &first.references[0], &machine, &qemu, &init, directory.path(), &cache);
     }
     let lab = Lab {
         qemu: &qemu,
@@ -121,14 +122,14 @@ fn peer(args: &LabRunArgs) -> Result<Peer, Usage> {
 }
 
 /// The kernels that the mutants are planted in. One that is not to be had is told, and the others go on.
-fn families(args: &LabRunArgs, mutants: &[Mutant], cache: &Cache, undone: &mut Vec<String>) -> Vec<Family> {
+pub(super) fn families(stock: &[String], mutants: &[Mutant], cache: &Cache, undone: &mut Vec<String>) -> Vec<Family> {
     let mut families = Vec::new();
     let mut lost = |what: &str, error: &dyn std::fmt::Display| {
         eprintln!("error: {what}: {error}");
         undone.push(format!("{what}: {error}"));
     };
     if mutants.iter().any(|mutant| matches!(mutant.plant, Plant::InPlace { .. })) {
-        let kernels: BTreeSet<&String> = args.kernel.iter().collect();
+        let kernels: BTreeSet<&String> = stock.iter().collect();
         for handle in kernels {
             match in_place::stock(handle, cache, &mut |text| eprintln!("{handle}: {text}")) {
                 Ok((stock, module)) => families.push(Family::in_place(handle, &stock, &module, mutants)),
@@ -155,8 +156,8 @@ fn built(cache: &Cache) -> anyhow::Result<Subject> {
     Ok(kernel)
 }
 
-fn choose_accel(
-    args: &LabRunArgs,
+pub(super) fn choose_accel(
+    wanted: Option<Accel>,
     trial: &Trial,
     machine: &Machine,
     qemu: &Path,
@@ -164,7 +165,7 @@ fn choose_accel(
     directory: &Path,
     cache: &Cache,
 ) -> Accel {
-    if let Some(accel) = args.accel {
+    if let Some(accel) = wanted {
         return accel;
     }
     let directory = directory.join("accel");

@@ -10,6 +10,7 @@ pub mod judge;
 pub mod kmod;
 pub mod lab;
 pub mod lab_args;
+mod lab_explore;
 pub mod lab_run;
 pub mod list;
 pub mod matrix;

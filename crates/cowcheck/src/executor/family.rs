@@ -1,10 +1,10 @@
 //! The actors: every one of them runs this code, from the step after the one that forked it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::OnceLock;
 
-use cowcheck_model::pages::Run;
+use cowcheck_model::pages::{Run, runs_of};
 use cowcheck_model::scenario::Scenario;
 use cowcheck_model::stamp::{Holds, Stamp, Writer};
 use cowcheck_model::step::{Access, Actor, Advice, Op, Pin, PinKind, State, Step};
@@ -95,6 +95,8 @@ pub struct Member<'a> {
     uffd: Option<Uffd>,
     children: Vec<(Actor, i32)>,
     pagemap: OnceLock<Pagemap>,
+    /// Pages that a fork leaves out: a child has holes there.
+    unforked: BTreeSet<u32>,
     /// The first step that is B's own has been seen.
     begun: bool,
 }
@@ -123,6 +125,7 @@ pub fn live<'a>(plan: &'a Plan<'a>, turns: &'a Turns, nonce: u16) {
         uffd: None,
         children: Vec::new(),
         pagemap: OnceLock::new(),
+        unforked: BTreeSet::new(),
         begun: false,
     };
     a.note_places(Actor::A);
@@ -217,6 +220,7 @@ impl Member<'_> {
                 self.pagemap = OnceLock::new();
                 self.uffd = None;
                 self.begun = false;
+                self.fill_holes();
                 self.walk();
                 self.say_goodbye();
             }
@@ -230,6 +234,16 @@ impl Member<'_> {
             Err(error) => record.result = errno(&error),
         }
         self.turns.advance(self.plan.scenario, self.me, record);
+    }
+
+    /// A ring or a stack that this process maps must not get to where its parent has pages that it has not: that would
+    /// pass for them.
+    fn fill_holes(&mut self) {
+        let runs = runs_of(std::mem::take(&mut self.unforked));
+        for part in self.layout.parts(&runs) {
+            // Where it fails the hole stays one.
+            let _ = self.layout.area.unmap(part.offset, self.layout.len(&part));
+        }
     }
 
     /// Notes for whoever looks where the pages of `actor` are: where this actor has its own.
@@ -300,7 +314,7 @@ impl Member<'_> {
             Op::Reclaim => reclaim::reclaim(self.plan.devices),
             Op::Swapoff => swapoff::swapoff(self.plan.devices),
             Op::Ksm => treat::wait_for_ksm(),
-            Op::Advise(advice, _) => self.parts(&runs, |area, offset, len| area.advise(offset, len, *advice)),
+            Op::Advise(advice, _) => self.advise(*advice, &runs),
             Op::CollapseOf(_, owner) => self.collapse_of(*owner, &runs, &mut record),
             Op::Khugepaged(_) => self.khugepaged(&runs),
             Op::Munmap(_) => self.parts(&runs, Area::unmap),
@@ -373,6 +387,19 @@ impl Member<'_> {
     fn parts(&self, runs: &[Run], call: impl Fn(&Area, usize, usize) -> io::Result<()>) -> StepResult {
         let parts = self.layout.parts(runs);
         done(parts.iter().try_for_each(|part| call(&self.layout.area, part.offset, self.layout.len(part))))
+    }
+
+    fn advise(&mut self, advice: Advice, runs: &[Run]) -> StepResult {
+        let result = self.parts(runs, |area, offset, len| area.advise(offset, len, advice));
+        let pages = runs.iter().flat_map(|run| run.pages());
+        match (advice, &result) {
+            (Advice::DontFork, StepResult::Ok) => self.unforked.extend(pages),
+            (Advice::DoFork, StepResult::Ok) => pages.for_each(|page| {
+                self.unforked.remove(&page);
+            }),
+            _ => {}
+        }
+        result
     }
 
     fn accesses(&self, runs: &[Run], access: impl Fn(&Area, usize) -> Result<(), Signal>) -> StepResult {

@@ -20,6 +20,7 @@ pub mod kmsg;
 pub mod layout;
 pub mod look;
 mod lost;
+mod packed;
 pub mod page_state;
 pub mod pins;
 pub mod poke;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::io;
 
 use super::look::Place;
+use super::packed::{pack, unpack};
 
 /// The step that is next, from 1; one more than there are when all are done.
 const TURN: usize = 0;
@@ -28,6 +29,8 @@ const RUN: usize = 4;
 const RESTING: usize = 5;
 /// Pages that the records tell of.
 const TOLD: usize = 6;
+/// Bytes of the records as a trace has them, as text.
+const COST: usize = 7;
 /// Process ids: 0 for an actor that does not exist yet.
 const PIDS: usize = 8;
 /// What each actor sleeps on.
@@ -43,9 +46,11 @@ const PLACE_WORDS: usize = 4;
 const MOST_PLACES: usize = 1024;
 const WORDS: usize = PLACE + Actor::MAX * MOST_PLACES * PLACE_WORDS;
 
-/// Room for the records of one run. Page states cost most: some 250 bytes for a page that is like none of its
-/// neighbours. A trace has the scenario and the kernel log beside them, and is read back up to 32 MiB.
+/// Room for the records of one run, as text. A trace has the scenario and the kernel log beside them, and is read back up
+/// to 32 MiB. In the log page states are packed, and take a sixth of that at most.
 const LOG_BYTES: usize = 16 << 20;
+/// What the state of a page costs as text that is like none of its neighbours.
+const STATE_BYTES: usize = 250;
 /// Of those, what is kept for the reason why a run ended.
 const LAST_WORD: usize = 4 << 10;
 /// Page states may fill so much of the room, of 4 parts, and tell of so many of the pages that a trace may tell of: the
@@ -55,7 +60,7 @@ const STATES_SHARE: u64 = 3;
 /// How long anyone sleeps before looking around: what a lost wake-up costs.
 const LOOK_AROUND: Duration = Duration::from_millis(20);
 
-/// A line of the log.
+/// An entry of the log: its text without page states, and these packed, each with its length before it.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Entry {
     /// A step was done.
@@ -188,7 +193,7 @@ impl Turns {
 
     /// Gives the run up, for this reason.
     pub fn abort(&self, end: End) {
-        self.append(&line(&Entry::End(end)));
+        self.append(&frame(&Entry::End(end), &[]));
         self.board.word(ABORT).store(1, Release);
         self.wake_everyone();
     }
@@ -263,26 +268,28 @@ impl Turns {
 
     /// Appends a record. Where there is no room, its page states are left out; if that does not help,
     /// the run is given up, because a step without a record was not seen.
-    fn note(&self, record: Record) {
+    fn note(&self, mut record: Record) {
         let step = record.step;
-        let states = told(record.states.iter().map(|observed| observed.pages));
+        let states = std::mem::take(&mut record.states);
         let seen = told(record.seen.iter().map(|seen| seen.pages));
+        let mut count = seen + told(states.iter().map(|observed| observed.pages));
         let mut entry = Entry::Record(record);
-        let mut line = line(&entry);
-        let mut count = states + seen;
+        let mut bytes = frame(&entry, &states);
+        let mut cost = bytes.len() + states.len() * STATE_BYTES;
         if let Entry::Record(record) = &mut entry
-            && states > 0
-            && !self.fits(&line, count, STATES_SHARE)
+            && !states.is_empty()
+            && !self.fits(cost, count, STATES_SHARE)
         {
-            record.states.clear();
             record.states_left_out = true;
-            line = self::line(&entry);
-            count = seen;
+            bytes = frame(&entry, &[]);
+            (cost, count) = (bytes.len(), seen);
         }
-        if self.fits(&line, count, 4) {
-            let told = self.board.word(TOLD);
-            told.store(told.load(Relaxed) + count as u32, Relaxed);
-            self.append(&line);
+        if self.fits(cost, count, 4) {
+            for (word, more) in [(TOLD, count as u32), (COST, cost as u32)] {
+                let word = self.board.word(word);
+                word.store(word.load(Relaxed) + more, Relaxed);
+            }
+            self.append(&bytes);
         } else {
             let (room, most) = (self.board.capacity() >> 20, MAX_TOLD >> 20);
             let why = format!("what was seen up to step {step} takes more than {room} MiB, or {most} Mi pages");
@@ -290,18 +297,18 @@ impl Turns {
         }
     }
 
-    /// Is there room for a line that tells of so many pages, in so many of 4 parts?
-    fn fits(&self, line: &[u8], pages: u64, parts: u64) -> bool {
-        let bytes = self.board.word(LOGGED).load(Acquire) as usize + line.len() + LAST_WORD;
+    /// Is there room for an entry that costs so many bytes and tells of so many pages, in so many of 4 parts?
+    fn fits(&self, cost: usize, pages: u64, parts: u64) -> bool {
+        let bytes = self.board.word(COST).load(Relaxed) as usize + cost + LAST_WORD;
         let told = u64::from(self.board.word(TOLD).load(Relaxed)) + pages;
         bytes as u64 * 4 <= self.board.capacity() as u64 * parts && told * 4 <= MAX_TOLD * parts
     }
 
-    fn append(&self, line: &[u8]) {
+    fn append(&self, entry: &[u8]) {
         let logged = self.board.word(LOGGED);
         let at = logged.load(Acquire) as usize;
-        if self.board.put(at, line) {
-            logged.store((at + line.len()) as u32, Release);
+        if self.board.put(at, entry) {
+            logged.store((at + entry.len()) as u32, Release);
         }
     }
 
@@ -320,16 +327,33 @@ fn told(runs: impl Iterator<Item = Run>) -> u64 {
     runs.map(|run| u64::from(run.count)).sum()
 }
 
-fn line(entry: &Entry) -> Vec<u8> {
+/// An entry as the log has it.
+fn frame(entry: &Entry, states: &[Observed]) -> Vec<u8> {
     // Nothing in an entry can fail to be written.
-    let mut line = serde_json::to_vec(entry).unwrap_or_default();
-    line.push(b'\n');
-    line
+    let text = serde_json::to_vec(entry).unwrap_or_default();
+    let mut packed = Vec::new();
+    pack(states, &mut packed);
+    let length = |bytes: &[u8]| (bytes.len() as u32).to_le_bytes();
+    [&length(&text), &length(&packed), text.as_slice(), &packed].concat()
 }
 
-/// What a log says. A line that a dying process left half written is dropped.
-pub fn entries(log: &[u8]) -> impl Iterator<Item = Entry> {
-    log.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
+/// What a log says, as far as it is whole: a dying process may leave its last entry half written.
+pub fn entries(mut log: &[u8]) -> impl Iterator<Item = Entry> {
+    std::iter::from_fn(move || {
+        let mut part = |len: usize| {
+            let (part, rest) = log.split_at_checked(len)?;
+            log = rest;
+            Some(part)
+        };
+        let mut length = || part(4)?.try_into().ok().map(|bytes| u32::from_le_bytes(bytes) as usize);
+        let (text, packed) = (length()?, length()?);
+        let (text, packed) = (part(text)?, part(packed)?);
+        let mut entry = serde_json::from_slice(text).ok()?;
+        if let Entry::Record(record) = &mut entry {
+            record.states = unpack(packed)?;
+        }
+        Some(entry)
+    })
 }
 
 /// The end of a run in which a process died.

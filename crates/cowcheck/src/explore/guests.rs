@@ -24,6 +24,7 @@ use crate::wire::Said;
 
 /// Why a guest is ended that somebody has to be rid of.
 const INTERRUPTED: &str = "interrupted";
+const ENOUGH: &str = "there is enough";
 
 /// Scenarios of so many batches may have been running when a guest died.
 fn batches(order: &Order, cpus: u32) -> usize {
@@ -47,6 +48,11 @@ pub trait Desk {
 
     /// All that is known.
     fn ledger(&self) -> &Ledger;
+
+    /// Is what is known all that was wanted?
+    fn has_enough(&self) -> bool {
+        false
+    }
 }
 
 /// Explores in as many guests as it takes. Returns why it was stopped, if it was.
@@ -76,6 +82,9 @@ pub fn run(
             if interrupted.load(Ordering::Relaxed) {
                 break End::Stopped(INTERRUPTED.to_owned());
             }
+            if desk.has_enough() {
+                break End::Stopped(ENOUGH.to_owned());
+            }
             match guest.hear() {
                 Heard::Nothing => {}
                 Heard::End(end) => break end,
@@ -89,12 +98,13 @@ pub fn run(
         guest.kill();
         spec.keep_console()?;
         match (&end, stay.refused) {
+            (End::Stopped(_), _) if desk.has_enough() => return Ok(None),
             (End::Stopped(_), _) => return Ok(Some(end.told())),
             (_, Some(why)) => return Ok(Some(why)),
             (End::Over, _) if stay.finished => return Ok(None),
             _ => {}
         }
-        if !was_up && matches!(end, End::Silent { .. }) && boots < BOOTS {
+        if !was_up && session::may_be_chance(&end) && boots < BOOTS {
             boots += 1;
             continue;
         }
@@ -107,6 +117,9 @@ pub fn run(
         let suspects: Vec<(String, String)> = stay.running.into_iter().flatten().collect();
         for news in try_alone(spec, &order, &suspects, &stay.kernel, &end, &console, interrupted)? {
             desk.take(news)?;
+        }
+        if desk.has_enough() {
+            return Ok(None);
         }
         if deaths == DEATHS {
             return Ok(Some(format!("{DEATHS} guests died")));

@@ -5,10 +5,13 @@
 //! - [`seen`]: what checks saw on a kernel; [`judge`]: who killed what, by that alone
 //! - [`row`], [`matrix`], [`cover`]: the kill matrix as a value
 //! - [`store`]: results as they come, and what is known of them the next time
+//! - [`explore`]: the same by exploration, without any check; [`explored`]: what that comes to
 //! - [`peer`]: the kernel's own cow.c beside us
 //! - [`text()`], [`markdown()`], [`html()`], [`view`]: what a person sees
 
 pub mod cover;
+pub mod explore;
+pub mod explored;
 mod html;
 pub mod in_place;
 pub mod judge;

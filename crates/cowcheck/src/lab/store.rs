@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::explored::Explored;
 use super::judge::Reference;
 use super::peer::Told;
 use super::row::Row;
@@ -41,6 +42,13 @@ pub enum Line {
         key: String,
         /// What became of it.
         row: Box<Row>,
+    },
+    /// A kernel that was explored.
+    Explored {
+        /// Of all that it depends on.
+        key: String,
+        /// What was found.
+        explored: Box<Explored>,
     },
 }
 

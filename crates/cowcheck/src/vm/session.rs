@@ -464,7 +464,7 @@ impl Session<'_, '_, '_> {
 }
 
 /// A boot that ended so may come to a better end next time.
-fn may_be_chance(end: &End) -> bool {
+pub(crate) fn may_be_chance(end: &End) -> bool {
     matches!(end, End::Silent { .. } | End::Panic(_))
 }
 

@@ -164,6 +164,27 @@ fn a_guest_that_died_once_is_a_finding_too() {
 }
 
 #[test]
+fn what_a_child_maps_does_not_get_to_where_fork_left_a_hole() {
+    let dir = TempDir::new().unwrap();
+    let (file, traces) = (dir.path().join("hole.cow"), dir.path().join("traces"));
+    let steps = "A write all\nA dontfork last\nA fork B\nB pin rw p0 first\nB read first\n";
+    fs::write(&file, format!("cowcheck scenario 1\nmemory anon 4K x2\n{steps}")).unwrap();
+    Cowcheck::new(["replay"]).arg(&file).arg("--save-trace").arg(&traces).output();
+    let trace = fs::read_dir(&traces).unwrap().next().unwrap().unwrap().path();
+    let trace: Value = serde_json::from_str(&fs::read_to_string(trace).unwrap()).unwrap();
+    let records = trace["records"].as_array().unwrap();
+    if records.iter().any(|record| record["step"] == 4 && record["result"] != "ok" && !record["result"].is_null()) {
+        eprintln!("no fixed buffer could be pinned: not tested");
+        return;
+    }
+    let states = records.iter().flat_map(|record| record["states"].as_array().into_iter().flatten());
+    let of_b: Vec<&Value> = states.filter(|seen| seen["actor"] == "B").collect();
+    assert!(!of_b.is_empty(), "{trace:#}");
+    let is_there = |seen: &&&Value| seen["present"] == true && seen["pages"] != "0";
+    assert_eq!(of_b.iter().find(is_there), None);
+}
+
+#[test]
 fn what_makes_no_sense_is_refused() {
     for (args, told) in [
         (&["--on", "thp 3M x"][..], "expected a memory as the language writes it"),

@@ -8,6 +8,7 @@ mod alone;
 mod collapse;
 mod explore;
 mod lab;
+mod lab_explore;
 mod machine;
 mod matrix;
 mod outputs;
