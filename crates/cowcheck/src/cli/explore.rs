@@ -79,7 +79,7 @@ fn open(args: &ExploreArgs) -> anyhow::Result<(Option<Store>, Ledger)> {
             format!("--on '{text}': expected a memory as the language writes it, as in 'thp 2M' or 'anon 4K x16'");
         return Err(Usage(text).into());
     }
-    let subject = Subject { seed: args.seed, exhaustive: args.exhaustive, on: args.on.clone() };
+    let subject = Subject { seed: args.seed, exhaustive: args.exhaustive, at_once: args.at_once, on: args.on.clone() };
     // Which scenarios come of others depends on what the kernel did, so shards of a guided campaign would not be parts
     // of one whole.
     let whole = args.shard.unwrap_or(Shard::WHOLE) == Shard::WHOLE;
