@@ -95,6 +95,14 @@ fn programs_compile_without_a_warning() {
 }
 
 #[test]
+fn steps_at_once_have_no_program() {
+    let text = "cowcheck scenario 1\nmemory anon 4K\nA write all\nA write all\n| A fork B\n";
+    let error = cowcheck_repro::c(&cowcheck_model::text::parse(text).unwrap(), 4096, None).unwrap_err();
+    let told = "step 3, `A fork B`: it is at once with the step before, and the program takes turns; `cowcheck replay` runs it";
+    assert_eq!(error.to_string(), told);
+}
+
+#[test]
 fn the_running_kernel_keeps_or_a_reason_is_told() {
     let mut kept = 0;
     for check in sample() {

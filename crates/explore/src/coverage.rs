@@ -13,6 +13,9 @@ use cowcheck_model::trace::{Observed, PageState, Trace};
 
 use crate::menu;
 
+/// The word of a transition that steps at once made together.
+const AT_ONCE: &str = "at once";
+
 /// The state of a page as far as it matters here, in bits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Look(u32);
@@ -195,7 +198,11 @@ pub fn transitions(trace: &Trace) -> BTreeSet<Transition> {
     let mut found = BTreeSet::new();
     for record in &trace.records {
         let Some(step) = trace.scenario.step(record.step) else { continue };
-        let word = menu::word_of(&step.op).map_or("other", |word| word.word);
+        // Page states come with the last of steps at once, and tell what all of them did.
+        let word = match trace.scenario.group(record.step).len() {
+            1 => menu::word_of(&step.op).map_or("other", |word| word.word),
+            _ => AT_ONCE,
+        };
         for seen in record.states.chunk_by(|one, next| one.actor == next.actor) {
             let Some(actor) = seen.first().map(|observed| observed.actor) else { continue };
             let now = looks(seen);

@@ -4,7 +4,7 @@ use cowcheck_model::contract::World;
 use cowcheck_model::memory::Memory;
 use cowcheck_model::pages::{Range, runs_of};
 use cowcheck_model::scenario::Scenario;
-use cowcheck_model::step::{Access, Actor, Op, Pin, Step};
+use cowcheck_model::step::{Access, Actor, Op, Pin, Step, groups};
 
 use crate::PAGE;
 
@@ -33,13 +33,30 @@ impl Draft {
 
     /// Adds a step if it can be done.
     pub fn push(&mut self, actor: Actor, op: Op) -> bool {
-        let step = Step { actor, op, note: String::new() };
-        if self.world.check(&step).is_err() {
-            return false;
+        self.push_all(vec![Step::new(actor, op)])
+    }
+
+    /// Adds steps that happen at once, if they can.
+    pub fn push_all(&mut self, mut steps: Vec<Step>) -> bool {
+        for (index, step) in steps.iter_mut().enumerate() {
+            step.at_once = index > 0;
+            step.note.clear();
         }
-        self.world.apply(self.scenario.steps.len() as u32 + 1, &step, None);
-        self.scenario.steps.push(step);
-        true
+        let can = !steps.is_empty() && self.world.advance(self.scenario.steps.len() as u32 + 1, &steps).is_ok();
+        if can {
+            self.scenario.steps.append(&mut steps);
+        }
+        can
+    }
+
+    /// Adds those of `steps`, each with its index, that can be done. What is left of steps at once is at once still.
+    pub fn replay(&mut self, steps: &[Step], mut keep: impl FnMut(usize, &Step) -> Option<Step>) {
+        let mut index = 0;
+        for group in groups(steps) {
+            let kept = (index..).zip(group).filter_map(|(index, step)| keep(index, step)).collect();
+            self.push_all(kept);
+            index += group.len();
+        }
     }
 
     /// In the end everyone reads everything, through pins, too: what no reader sees is not tested.
@@ -68,7 +85,8 @@ impl Draft {
 
     /// The steps without the reads at the end that [`Draft::finish`] adds.
     pub fn unfinished(scenario: &Scenario) -> &[Step] {
-        let is_read = |step: &Step| matches!(step.op, Op::Read(_) | Op::ReadVia(_) | Op::ReadBacking(_));
+        let is_read =
+            |step: &Step| !step.at_once && matches!(step.op, Op::Read(_) | Op::ReadVia(_) | Op::ReadBacking(_));
         let end = scenario.steps.iter().rposition(|step| !is_read(step)).map_or(0, |last| last + 1);
         &scenario.steps[..end]
     }

@@ -1,8 +1,9 @@
 //! Scenario number N of a seed.
 
+use cowcheck_model::contract::{MOST_AT_ONCE, may_be_at_once};
 use cowcheck_model::memory::Memory;
 use cowcheck_model::scenario::Scenario;
-use cowcheck_model::step::{Actor, Op};
+use cowcheck_model::step::{Actor, Op, Step};
 
 use crate::draft::Draft;
 use crate::menu::{self, Choice, Group, STEPS, Word};
@@ -30,15 +31,21 @@ pub struct Generator {
     seed: u64,
     /// The memories to choose from, where they are not those of the menu.
     on: Vec<Memory>,
+    at_once: bool,
 }
 
 impl Generator {
     /// Of this seed. With `on`, on these memories only; each must have passed [`Scenario::validate`].
     pub fn new(seed: u64, on: Vec<Memory>) -> Generator {
-        Generator { seed, on }
+        Generator { seed, on, at_once: false }
     }
 
-    /// Scenario `number`. It depends on the seed, the number and the memories asked for, and on nothing else.
+    /// The same with steps at once in every scenario. They are others than those without.
+    pub fn at_once(self, at_once: bool) -> Generator {
+        Generator { at_once, ..self }
+    }
+
+    /// Scenario `number`. It depends on the seed, the number and what was asked for, and on nothing else.
     pub fn scenario(&self, number: u64) -> Scenario {
         let mut random = Random::of(self.seed, number);
         let memory = match random.pick(&self.on) {
@@ -54,7 +61,13 @@ impl Generator {
         // On large memory every step takes long, and the language allows so many visits to pages only.
         let most = if draft.world().pages() > LARGE { MOST_ON_LARGE } else { MOST };
         for _ in 0..FEWEST + random.below(most - FEWEST + 1) {
-            step(&mut draft, &mut random, &mood);
+            match self.at_once && random.chance(1, 2) {
+                true => together(&mut draft, &mut random, &mood),
+                false => step(&mut draft, &mut random, &mood),
+            }
+        }
+        if self.at_once && !draft.steps().iter().any(|step| step.at_once) {
+            together(&mut draft, &mut random, &mood);
         }
         draft.finish()
     }
@@ -108,16 +121,42 @@ fn begin(draft: &mut Draft, random: &mut Random, mood: &Mood) {
 
 /// Adds one step, if one is found that can be done.
 pub(crate) fn step(draft: &mut Draft, random: &mut Random, mood: &Mood) {
-    let words: Vec<(usize, &Word)> = STEPS.iter().enumerate().collect();
     for _ in 0..TRIES {
-        let alive: Vec<Actor> = draft.world().alive().collect();
-        // A as often as all others together: it is the one that others come from.
-        let actor = if random.chance(1, 2) { Some(&Actor::A) } else { random.pick(&alive) };
-        let word = random.weighted(&words, |(index, word)| mood.weight(*index, word));
-        let (Some(actor), Some((_, word))) = (actor.copied(), word) else { continue };
-        let op = (word.make)(&mut Choice { random, world: draft.world(), actor });
-        if op.is_some_and(|op| draft.push(actor, op)) {
+        let actor = someone(draft, random);
+        if choose(draft, random, mood, actor).is_some_and(|op| draft.push(actor, op)) {
             return;
         }
     }
+}
+
+/// Adds steps at once, if some are found that can be.
+fn together(draft: &mut Draft, random: &mut Random, mood: &Mood) {
+    for _ in 0..TRIES * TRIES {
+        let actor = someone(draft, random);
+        let mut steps: Vec<Step> = vec![];
+        for _ in 0..if random.chance(1, 4) { MOST_AT_ONCE } else { 2 } {
+            // Threads of one process share more than a family does.
+            let actor = if random.chance(1, 2) { actor } else { someone(draft, random) };
+            let op = choose(draft, random, mood, actor).filter(may_be_at_once);
+            steps.extend(op.map(|op| Step::new(actor, op)));
+        }
+        let reads = |step: &Step| matches!(step.op, Op::Read(_) | Op::Touch(_) | Op::ReadVia(_));
+        if steps.len() > 1 && !steps.iter().all(reads) && draft.push_all(steps) {
+            return;
+        }
+    }
+}
+
+/// Who is next: A as often as all others together, for it is the one that others come from.
+fn someone(draft: &Draft, random: &mut Random) -> Actor {
+    let alive: Vec<Actor> = draft.world().alive().collect();
+    let actor = if random.chance(1, 2) { Some(&Actor::A) } else { random.pick(&alive) };
+    actor.copied().unwrap_or(Actor::A)
+}
+
+/// Something that this actor could do.
+fn choose(draft: &Draft, random: &mut Random, mood: &Mood, actor: Actor) -> Option<Op> {
+    let words: Vec<(usize, &Word)> = STEPS.iter().enumerate().collect();
+    let (_, word) = random.weighted(&words, |(index, word)| mood.weight(*index, word))?;
+    (word.make)(&mut Choice { random, world: draft.world(), actor })
 }

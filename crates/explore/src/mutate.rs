@@ -26,16 +26,40 @@ pub fn mutate(parent: &Scenario, random: &mut Random) -> Scenario {
     for _ in 0..=random.below(CHANGES) {
         change(&mut parts, random, draft.world());
     }
+    if parent.steps.iter().any(|step| step.at_once) && random.chance(1, 2) {
+        let at = random.below(parts.len() as u32) as usize;
+        if let Some(Part::Old(step)) = parts.get_mut(at) {
+            step.at_once = !step.at_once;
+        }
+    }
     let mood = Mood::new(random, draft.world().pages());
+    let mut together: Vec<Step> = vec![];
     for part in parts {
         match part {
             Part::Old(old) => {
-                draft.push(old.actor, old.op);
+                if !old.at_once {
+                    put(&mut draft, &mut together);
+                }
+                together.push(old);
             }
-            Part::New => step(&mut draft, random, &mood),
+            Part::New => {
+                put(&mut draft, &mut together);
+                step(&mut draft, random, &mood);
+            }
         }
     }
+    put(&mut draft, &mut together);
     draft.finish()
+}
+
+/// Steps at once, or those of them in turn that can be done so.
+fn put(draft: &mut Draft, together: &mut Vec<Step>) {
+    let steps = std::mem::take(together);
+    if !draft.push_all(steps.clone()) && steps.len() > 1 {
+        for step in steps {
+            draft.push(step.actor, step.op);
+        }
+    }
 }
 
 fn change(parts: &mut Vec<Part>, random: &mut Random, world: &World) {

@@ -1,13 +1,13 @@
 //! The fewest steps, the smallest range and the plainest memory that still show a finding.
 //!
 //! In the order of syzkaller's minimisation, the cheapest first: the tail, what shares no actor or pin with the rest,
-//! ever smaller pieces down to single steps, then memory, ranges and kinds. Steps that cannot be done any more go
+//! ever smaller pieces down to single steps, then turns instead of steps at once, memory, ranges and kinds. Steps that cannot be done any more go
 //! along with those that they depend on, so every scenario that is asked about can be run.
 
 use std::collections::HashSet;
 
 use cowcheck_model::scenario::Scenario;
-use cowcheck_model::step::{Actor, Op, Pin, Step};
+use cowcheck_model::step::{Actor, Op, Pin, Step, groups};
 
 use crate::PAGE;
 use crate::draft::Draft;
@@ -51,6 +51,7 @@ pub fn shrink(found: &Scenario, last: u32, ask: &mut dyn FnMut(&Scenario) -> Ans
         let before = shrinker.best.clone();
         shrinker.resources();
         shrinker.pieces();
+        shrinker.turns();
         shrinker.memory();
         shrinker.arguments();
         if shrinker.enough || shrinker.best == before {
@@ -101,11 +102,7 @@ impl Shrinker<'_> {
     /// The best so far with the steps that `keep` (given their index) only, and without those that depend on others.
     fn keeping(&self, keep: impl Fn(usize, &Step) -> bool) -> Scenario {
         let mut draft = Draft::new(self.best.memory);
-        for (index, step) in self.best.steps.iter().enumerate() {
-            if keep(index, step) {
-                draft.push(step.actor, step.op.clone());
-            }
-        }
+        draft.replay(&self.best.steps, |index, step| keep(index, step).then(|| step.clone()));
         draft.into_scenario()
     }
 
@@ -136,6 +133,25 @@ impl Shrinker<'_> {
         }
     }
 
+    /// Steps at once one after the other, in each order: is it a race at all?
+    fn turns(&mut self) {
+        let mut first = 0;
+        while let Some(group) = self.best.steps.get(first..).and_then(|rest| Some(groups(rest).next()?.to_vec())) {
+            for order in orders(group.len()) {
+                let mut draft = Draft::new(self.best.memory);
+                draft.replay(&self.best.steps[..first], |_, step| Some(step.clone()));
+                for index in order {
+                    draft.push(group[index].actor, group[index].op.clone());
+                }
+                draft.replay(&self.best.steps[first + group.len()..], |_, step| Some(step.clone()));
+                if self.attempt(draft.into_scenario()) {
+                    break;
+                }
+            }
+            first += group.len();
+        }
+    }
+
     fn memory(&mut self) {
         for memory in simpler::memories(self.best.memory) {
             let candidate = simpler::on(&self.best, memory);
@@ -158,6 +174,22 @@ impl Shrinker<'_> {
             }
         }
     }
+}
+
+/// Every order of so many things; none of one.
+fn orders(count: usize) -> Vec<Vec<usize>> {
+    let mut all = vec![vec![]];
+    for next in 0..count {
+        let put = |order: Vec<usize>| {
+            (0..=order.len()).map(move |at| {
+                let mut longer = order.clone();
+                longer.insert(at, next);
+                longer
+            })
+        };
+        all = all.into_iter().flat_map(put).collect();
+    }
+    if count > 1 { all } else { vec![] }
 }
 
 fn pin_of(op: &Op) -> Option<Pin> {

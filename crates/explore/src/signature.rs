@@ -7,10 +7,11 @@ use cowcheck_model::scenario::Scenario;
 use cowcheck_model::step::Op;
 
 /// `explore/RULE/MEMORY/STEP+STEP+...`: what is wrong, on what kind of memory, and the kinds of steps that it takes. Of a
-/// scenario that was shrunk this is the same whatever it was found in. It has the form of a check's id, so a known
+/// scenario in which some happen at once has the word `at-once` among them. Of a scenario that was shrunk this is the same whatever it was found in. It has the form of a check's id, so a known
 /// bug can name it by a pattern.
 pub fn signature(wrong: &str, scenario: &Scenario) -> String {
-    let kinds: BTreeSet<String> = scenario.steps.iter().map(|step| kind(&step.op)).collect();
+    let mut kinds: BTreeSet<String> = scenario.steps.iter().map(|step| kind(&step.op)).collect();
+    kinds.extend(scenario.steps.iter().any(|step| step.at_once).then(|| "at-once".to_owned()));
     let kinds: Vec<String> = kinds.into_iter().collect();
     format!("explore/{}/{}/{}", dashed(wrong), scenario.memory.kind.word(), kinds.join("+"))
 }

@@ -42,9 +42,9 @@ pub(crate) fn on(scenario: &Scenario, memory: Memory) -> Scenario {
     let (old, new) = (scenario.memory.pages(crate::PAGE), memory.pages(crate::PAGE));
     let place = |page: u32| (u64::from(page) * u64::from(new) / u64::from(old.max(1))) as u32;
     let mut draft = Draft::new(memory);
-    for step in &scenario.steps {
-        let mut op = step.op.clone();
-        if let Some(Range::Pages(runs)) = op.range_mut() {
+    draft.replay(&scenario.steps, |_, step| {
+        let mut step = step.clone();
+        if let Some(Range::Pages(runs)) = step.op.range_mut() {
             let mut end = 0;
             for run in &mut *runs {
                 let first = place(run.first).max(end);
@@ -53,8 +53,8 @@ pub(crate) fn on(scenario: &Scenario, memory: Memory) -> Scenario {
             }
             runs.retain(|run| run.end() <= new);
         }
-        draft.push(step.actor, op);
-    }
+        Some(step)
+    });
     draft.into_scenario()
 }
 

@@ -19,7 +19,7 @@ use cowcheck_model::checker::judge;
 use cowcheck_model::contract::Rule;
 use cowcheck_model::memory::{Memory, MemoryKind};
 use cowcheck_model::scenario::Scenario;
-use cowcheck_model::step::{Actor, Advice, Op, Prot};
+use cowcheck_model::step::{Actor, Advice, Op, Prot, Step, groups};
 use cowcheck_model::text::parse_valid;
 use cowcheck_model::verdict::{Kind, Verdict};
 use proptest::prelude::*;
@@ -43,6 +43,33 @@ fn a_seed_means_the_same_scenarios_for_ever() {
     let found = hash((0..1000).map(|number| generator.scenario(number).to_string()));
     // A word that is new on the menu, or another weight, changes it: campaigns of before cannot go on then.
     assert_eq!(found, 0x78b0_7f03_da33_731a, "{found:#x}");
+}
+
+#[test]
+fn with_steps_at_once_a_seed_means_the_same_for_ever_too() {
+    let generator = Generator::new(1, vec![]).at_once(true);
+    let scenarios: Vec<Scenario> = (0..1000).map(|number| generator.scenario(number)).collect();
+    let found = hash(scenarios.iter().map(ToString::to_string));
+    assert_eq!(found, 0x4918_70a0_3820_3380, "{found:#x}");
+    let with = scenarios.iter().filter(|scenario| scenario.steps.iter().any(|step| step.at_once)).count();
+    assert!(with > 970, "{with} of 1000");
+    let beside = |one: fn(&Op) -> bool, other: fn(&Op) -> bool| {
+        let both = |group: &[Step]| {
+            let has = |test: fn(&Op) -> bool| group.len() > 1 && group.iter().any(|step| test(&step.op));
+            has(one) && has(other) && group.iter().all(|step| step.actor == group[0].actor)
+        };
+        scenarios.iter().filter(|scenario| groups(&scenario.steps).any(both)).count()
+    };
+    let (fork, write) = (|op: &Op| matches!(op, Op::Fork(_)), |op: &Op| matches!(op, Op::Write(_)));
+    let collapse = |op: &Op| matches!(op, Op::Advise(Advice::Collapse, _));
+    let counts = [
+        beside(fork, |op| matches!(op, Op::Pin(..))),
+        beside(fork, write),
+        beside(collapse, write),
+        beside(|op| matches!(op, Op::Advise(Advice::PageOut, _)), write),
+        beside(fork, collapse),
+    ];
+    assert!(counts.iter().all(|count| *count >= 40), "{counts:?}");
 }
 
 #[test]
@@ -82,6 +109,18 @@ proptest! {
             mutant = mutate(&mutant, &mut random);
             can_be_done(&mutant)?;
         }
+        mutant = Generator::new(seed, vec![]).at_once(true).scenario(number);
+        for _ in 0..3 {
+            can_be_done(&mutant)?;
+            mutant = mutate(&mutant, &mut random);
+        }
+    }
+
+    #[test]
+    fn a_correct_kernel_passes_with_steps_at_once(seed: u64, number in 0..1_000_000_u64, choices: u64) {
+        let scenario = Generator::new(seed, vec![SMALL]).at_once(true).scenario(number);
+        let verdict = judge(&run(&scenario, Choices::Random(choices)));
+        prop_assert!(matches!(verdict, Verdict::Pass | Verdict::Inconclusive { .. }), "{}\n{:#?}", scenario, verdict);
     }
 
     #[test]
@@ -197,6 +236,37 @@ fn every_planted_bug_is_found_and_shrunk_to_a_handful_of_steps() {
         assert!(scenario.steps.len() <= 6, "{bug:?}: {scenario}");
         assert!(scenario.memory.pages(PAGE) <= 4, "{bug:?}: {scenario}");
     }
+}
+
+/// A race shows in some orders only, so each scenario is run several times.
+#[test]
+fn every_planted_race_is_found_and_shrunk_to_steps_at_once() {
+    let generator = Generator::new(19, vec![SMALL]).at_once(true);
+    for bug in Bug::RACES {
+        let broken = |scenario: &Scenario| {
+            (0..24).find_map(|choices| {
+                let verdict = judge(&run_with(scenario, Choices::Random(choices), Some(bug)));
+                verdict.violations().first().map(|violation| (violation.rule, violation.step))
+            })
+        };
+        let first =
+            (0..400).map(|number| generator.scenario(number)).find_map(|scenario| Some((broken(&scenario)?, scenario)));
+        let Some(((rule, step), scenario)) = first else { panic!("{bug:?} was not found") };
+        let shrunk = shrink(&scenario, step, &mut |candidate| match broken(candidate) {
+            Some((other, _)) if other == rule => Answer::Yes,
+            _ => Answer::No,
+        });
+        let scenario = shrunk.scenario;
+        println!("{bug:?}: {}\n{scenario}", signature("x", &scenario));
+        assert!(scenario.steps.iter().any(|step| step.at_once) && scenario.steps.len() <= 6, "{bug:?}: {scenario}");
+    }
+}
+
+#[test]
+fn a_bug_that_needs_no_race_is_shrunk_to_steps_in_turn() {
+    let generator = Generator::new(23, vec![SMALL]).at_once(true);
+    let (_, shrunk) = find((0..200).map(|number| generator.scenario(number)), Bug::ForkShares).unwrap();
+    assert!(shrunk.steps.iter().all(|step| !step.at_once) && shrunk.steps.len() <= 5, "{shrunk}");
 }
 
 #[test]

@@ -9,10 +9,11 @@ use crate::contract::{Origin, Rule, World};
 use crate::errno::signal_name;
 use crate::pages::{Run, list};
 use crate::scenario::Scenario;
-use crate::step::{Access, Actor, Advice, Op, Pin, Step, Treatment};
+use crate::step::{Access, Actor, Advice, Op, Pin, Step, Treatment, groups};
 use crate::trace::{End, Record, StepResult, Trace};
 use crate::verdict::{Verdict, Violation};
 
+mod at_once;
 mod blame;
 mod content;
 mod marks;
@@ -96,17 +97,25 @@ impl<'a> Judge<'a> {
     fn steps(&mut self) {
         let (trace, scenario) = (self.trace, self.scenario);
         let records: HashMap<u32, &Record> = trace.records.iter().map(|record| (record.step, record)).collect();
-        for (number, step) in scenario.numbered() {
-            match records.get(&number) {
-                Some(record) if self.step(number, step, record) == Next::GoOn => {}
-                Some(_) => break,
-                None => {
-                    if trace.end == End::Complete {
-                        self.unreached.push(format!("the trace has no record of step {number}, `{step}`"));
-                    }
-                    break;
+        let mut first = 1;
+        for group in groups(&scenario.steps) {
+            let numbers = first..first + group.len() as u32;
+            let done: Vec<&Record> = numbers.clone().map_while(|number| records.get(&number).copied()).collect();
+            if let Some(step) = group.get(done.len()) {
+                if trace.end == End::Complete {
+                    let number = first + done.len() as u32;
+                    self.unreached.push(format!("the trace has no record of step {number}, `{step}`"));
                 }
+                break;
             }
+            let next = match (group, done.as_slice()) {
+                ([step], [record]) => self.step(first, step, record),
+                _ => self.at_once(first, group, &done),
+            };
+            if next == Next::Stop {
+                break;
+            }
+            first = numbers.end;
         }
     }
 
@@ -196,6 +205,8 @@ impl<'a> Judge<'a> {
     /// Documentation/mm/hugetlbfs_reserv.rst.)
     fn needs_no_copy(&self, number: u32, step: &Step, page: Option<u32>) -> bool {
         let born = self.world.parent(step.actor).map_or(0, |(_, fork)| fork);
+        // What is written at the same time may need the page first.
+        let is_alone = self.scenario.group(number).len() == 1;
         let has_content = page
             .and_then(|page| self.world.allowed(step.actor, page))
             .is_some_and(|allowed| !allowed.contains(&Origin::Zero));
@@ -203,6 +214,7 @@ impl<'a> Judge<'a> {
         self.scenario.memory.kind.is_hugetlb()
             && matches!(step.op, Op::Read(_) | Op::Touch(_))
             && has_content
+            && is_alone
             && !since.any(|(_, other)| {
                 other.actor != step.actor
                     && matches!(other.op, Op::Write(_) | Op::WriteVia(..) | Op::Pin(..) | Op::Probe(Access::Write, _))

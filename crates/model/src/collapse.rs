@@ -110,6 +110,9 @@ pub fn collapses(trace: &Trace) -> Vec<Collapse> {
             let before: HashMap<u32, Frame> =
                 pages.iter().filter_map(|page| Some((*page, known.of(owner, *page)?))).collect();
             let how = match how(record, owner, &pages, &before) {
+                How::InPlace | How::Copied | How::NothingToDo if trace.scenario.group(record.step).len() > 1 => {
+                    How::Unknown { why: "other steps happened at once".to_owned() }
+                }
                 How::Unknown { why } if why == NO_PMD && matches!(step.op, Op::Khugepaged(_)) => {
                     by_khugepaged(record, owner, &before)
                 }

@@ -12,18 +12,20 @@
 //! The [`World`] here is what the first four rules look like as a machine: it is told each step and
 //! knows, for each page as each actor sees it, the *set* of contents that the rules allow. Where the
 //! kernel may choose, the set has more than one member; a copy where a reuse was possible is never
-//! told from a reuse.
+//! told from a reuse. Of steps at once it knows what some order of them allows ([`AtOnce`]).
 
 use std::fmt;
 
 use crate::stamp::Writer;
 
+mod at_once;
 mod marks;
 mod pins;
 mod sets;
 mod validity;
 mod world;
 
+pub use at_once::{AtOnce, Came, MOST_AT_ONCE, may_be_at_once};
 pub use sets::SetId;
 pub use world::World;
 

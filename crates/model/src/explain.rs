@@ -33,7 +33,8 @@ pub fn explain(trace: &Trace, verdict: &Verdict) -> String {
         let broken = violations.iter().any(|violation| violation.step == number);
         let mark = if broken { '>' } else { ' ' };
         let came_to = record.map_or("not reached".to_owned(), came_to);
-        let line = format!("{mark} {number:>3}  {:<28} {came_to}", step.to_string());
+        let bar = if step.at_once { crate::text::AT_ONCE } else { " " };
+        let line = format!("{mark} {number:>3} {bar}{:<28} {came_to}", step.to_string());
         let _ = writeln!(text, "{}", line.trim_end());
         if let (Some(record), true) = (record, broken) {
             for state in around(record, violations, number) {

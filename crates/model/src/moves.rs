@@ -59,6 +59,9 @@ pub fn moves(trace: &Trace) -> Vec<Move> {
         let both: Vec<_> = before.iter().filter_map(|(page, from)| Some((*from, frame(&frames, *page)?))).collect();
         let is_hidden = both.iter().any(|(from, to)| *from == 0 || *to == 0);
         let how = match &record.result {
+            StepResult::Ok if trace.scenario.group(record.step).len() > 1 => {
+                How::Unknown("other steps happened at once".to_owned())
+            }
             StepResult::Ok if both.is_empty() || is_hidden => How::Unknown("no frame numbers".to_owned()),
             StepResult::Ok => How::Moved(both.iter().filter(|(from, to)| from != to).count(), both.len()),
             StepResult::Errno(number) => How::Refused(errno::name(*number)),

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use crate::contract::World;
+use crate::contract::{self, World};
 use crate::memory::Memory;
 use crate::stamp;
-use crate::step::{Op, Pin, Step};
+use crate::step::{self, Actor, Op, Pin, Step};
 
 /// A short program over one piece of private memory and a family of processes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -72,11 +72,21 @@ impl Scenario {
             return memory(format!("{visits} visits to pages in all steps together: expected at most {MAX_VISITS}"));
         }
         let mut world = World::new(self.memory, page_size);
-        for (number, step) in self.numbered() {
-            world.check(step).map_err(|why| Invalid { step: number as usize, why })?;
-            world.apply(number, step, None);
+        let mut number = 1;
+        for group in step::groups(&self.steps) {
+            world.advance(number, group).map_err(|(at, why)| Invalid { step: number as usize + at, why })?;
+            number += group.len() as u32;
         }
         Ok(())
+    }
+
+    /// The steps, by number, that step `number` happens at once with, itself included; most are alone.
+    pub fn group(&self, number: u32) -> std::ops::Range<u32> {
+        let index = (number as usize).saturating_sub(1);
+        let joins = |at: usize| self.steps.get(at).is_some_and(|step| step.at_once);
+        let first = (0..=index).rev().find(|at| !joins(*at)).unwrap_or(0);
+        let end = (index + 1..).find(|at| !joins(*at)).unwrap_or(index + 1);
+        first as u32 + 1..end as u32 + 1
     }
 
     /// How many pages its steps visit: each that a step names, and again through each pin.
@@ -84,9 +94,14 @@ impl Scenario {
         let pages = self.memory.pages(page_size);
         let mut pins = 0;
         let mut visits: u64 = 0;
-        for step in &self.steps {
-            let named = step.op.range().map_or(pages, |range| range.count(pages));
-            visits += u64::from(named) * (1 + pins);
+        for step in step::groups(&self.steps).flat_map(|group| group.iter().map(move |step| (step, group.len()))) {
+            let (step, beside) = step;
+            let named = match beside {
+                1 => u64::from(step.op.range().map_or(pages, |range| range.count(pages))),
+                // Every order is gone through, with all pages of everybody.
+                _ => u64::from(pages) * (contract::MOST_AT_ONCE * Actor::MAX) as u64,
+            };
+            visits = visits.saturating_add(named * (1 + pins));
             match step.op {
                 Op::Pin(..) => pins = (pins + 1).min(Pin::MAX as u64),
                 Op::Unpin(_) => pins = pins.saturating_sub(1),
@@ -111,9 +126,10 @@ impl fmt::Display for Scenario {
         }
         writeln!(f, "memory {}", self.memory)?;
         for step in &self.steps {
+            let bar = if step.at_once { format!("{} ", crate::text::AT_ONCE) } else { String::new() };
             match step.note.as_str() {
-                "" => writeln!(f, "{step}")?,
-                note => writeln!(f, "{:<28} # {}", step.to_string(), one_line(note))?,
+                "" => writeln!(f, "{bar}{step}")?,
+                note => writeln!(f, "{:<28} # {}", format!("{bar}{step}"), one_line(note))?,
             }
         }
         Ok(())

@@ -36,6 +36,11 @@
 //! | `unpin P` | releases the pin |
 //! | `storm R RIVAL...` | writes to R from two threads at once, while the rivals do their own: `collapse`, `fork`, `gup`, `split`, `pageout`, `pin`, `mprotect` ([`crate::storm`]); then stamps R |
 //! | `require S R` | observes R; if it is not in state S, the set-up was not reached |
+//!
+//! A line that begins with `|` is a step that happens at once with the step above it: `A write all` and below it
+//! `| A fork B` are two threads of A, and `| B read all` is another process. At most three may be at once, of these:
+//! `write`, `poke`, `read`, `touch`, `fork`, `mprotect`, `dontneed`, `free`, `collapse`, `pageout`, `split`, `migrate`, pins and
+//! what is done with them.
 
 use std::fmt;
 
@@ -458,11 +463,25 @@ pub struct Step {
     pub actor: Actor,
     /// What.
     pub op: Op,
+    /// At once with the step before, not after it.
+    pub at_once: bool,
     /// The comment behind the step, or empty.
     pub note: String,
 }
 
-/// Without the remark.
+impl Step {
+    /// A step after the one before, without a remark.
+    pub fn new(actor: Actor, op: Op) -> Step {
+        Step { actor, op, at_once: false, note: String::new() }
+    }
+}
+
+/// Steps that happen at once, together; most are alone.
+pub fn groups(steps: &[Step]) -> impl Iterator<Item = &[Step]> {
+    steps.chunk_by(|_, next| next.at_once)
+}
+
+/// Without the remark, and without a word of what it is at once with.
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.actor, self.op)

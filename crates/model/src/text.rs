@@ -10,7 +10,7 @@
 //! B read all
 //! ```
 //!
-//! One step a line. The first line that is no comment names the format and its version; the next
+//! One step a line; one that begins with `|` happens at once with the step above it. The first line that is no comment names the format and its version; the next
 //! one the memory. Words are separated by blanks. The words are those of [`crate::step`].
 
 use std::fmt;
@@ -30,8 +30,11 @@ const VERSION: &str = "1";
 /// The longest text that is read, in bytes. The catalogue's longest scenario has 2 KiB.
 const MAX_TEXT: usize = 1 << 20;
 
-/// The most words of a line that are looked at. The longest step has 11; the one after is the error.
-const MAX_WORDS: usize = 12;
+/// What a step begins with that happens at once with the step above it.
+pub const AT_ONCE: &str = "|";
+
+/// The most words of a line that are looked at. The longest step has 12 with the bar; the one after is the error.
+const MAX_WORDS: usize = 13;
 
 /// What is wrong with a text, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -426,9 +429,14 @@ pub fn parse(text: &str) -> Result<Scenario, SyntaxError> {
             }
             memory = Some(line.memory()?);
         } else {
+            let bar = line.peek();
+            let at_once = line.skip(AT_ONCE);
+            if at_once && steps.is_empty() {
+                return Err(line.error(bar, "a step that this one could be at once with, in the line above"));
+            }
             let actor = line.actor()?;
             let op = line.op()?;
-            steps.push(Step { actor, op, note: line.note.unwrap_or("").to_owned() });
+            steps.push(Step { actor, op, at_once, note: line.note.unwrap_or("").to_owned() });
         }
         line.finish()?;
     }

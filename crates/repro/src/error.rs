@@ -16,14 +16,14 @@ pub enum Error {
         /// The step.
         text: String,
     },
-    /// Something that only the helper module or this program can do.
+    /// Something that only the helper module or cowcheck itself can do.
     #[error("step {step}, `{text}`: {why}; `cowcheck replay` runs it")]
     Impossible {
         /// The step's number, from 1.
         step: u32,
         /// The step.
         text: String,
-        /// What a program with libc alone lacks.
+        /// What the program lacks.
         why: &'static str,
     },
 }

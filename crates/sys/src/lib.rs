@@ -8,6 +8,7 @@
 
 pub mod advice;
 pub mod area;
+pub mod beside;
 pub mod board;
 pub mod force;
 pub mod gup;

@@ -27,6 +27,19 @@ pub fn fork() -> io::Result<Fork> {
     }
 }
 
+/// fork(2) by one thread while others are at work ([`crate::beside`]). The child goes on as this thread.
+///
+/// The child has what memory the other threads left in the middle of whatever they did: the caller sees to it that they
+/// do nothing that it needs whole. (The C library holds its allocator over a fork.)
+pub fn fork_beside() -> io::Result<Fork> {
+    // SAFETY: the child runs on its one thread; locks of the C library are free in it, and of ours the other threads
+    // hold none.
+    match crate::check(unsafe { libc::fork() })? {
+        0 => Ok(Fork::Child),
+        pid => Ok(Fork::Parent(pid)),
+    }
+}
+
 /// fork(2) of one thread of several. The child does `work` and exits with the code that it gives, without destructors.
 ///
 /// `work` has what memory the other threads left, in the middle of whatever they did: it must wait for nothing that one

@@ -283,6 +283,9 @@ pub struct ExploreArgs {
     /// Every sequence of up to so many steps over a small menu, instead of random ones
     #[arg(long, value_name = "STEPS", conflicts_with = "resume", value_parser = clap::value_parser!(u32).range(1..=8))]
     pub exhaustive: Option<u32>,
+    /// With steps that happen at once in every scenario; these are others than without
+    #[arg(long, conflicts_with_all = ["resume", "exhaustive"])]
+    pub at_once: bool,
     /// Only this memory, as the language writes it: 'thp 2M', 'anon 4K x16'; may be given several times
     #[arg(long, value_name = "MEMORY", conflicts_with = "resume")]
     pub on: Vec<String>,

@@ -77,7 +77,7 @@ fn open(args: &ExploreArgs) -> anyhow::Result<(Option<Store>, Ledger)> {
         let (store, ledger) = Store::open(directory).map_err(wrong)?;
         return Ok((Some(store), ledger));
     }
-    let subject = subject(args.seed, args.exhaustive, &args.on)?;
+    let subject = subject(args.seed, args.exhaustive, args.at_once, &args.on)?;
     // Which scenarios come of others depends on what the kernel did, so shards of a guided campaign would not be parts
     // of one whole.
     let whole = args.shard.unwrap_or(Shard::WHOLE) == Shard::WHOLE;
@@ -87,12 +87,12 @@ fn open(args: &ExploreArgs) -> anyhow::Result<(Option<Store>, Ledger)> {
 }
 
 /// What is to be explored, by the arguments.
-pub(super) fn subject(seed: u64, exhaustive: Option<u32>, on: &[String]) -> Result<Subject, Usage> {
+pub(super) fn subject(seed: u64, exhaustive: Option<u32>, at_once: bool, on: &[String]) -> Result<Subject, Usage> {
     match on.iter().find(|text| memory(text).is_none()) {
         Some(text) => Err(Usage(format!(
             "--on '{text}': expected a memory as the language writes it, as in 'thp 2M' or 'anon 4K x16'"
         ))),
-        None => Ok(Subject { seed, exhaustive, on: on.to_vec() }),
+        None => Ok(Subject { seed, exhaustive, at_once, on: on.to_vec() }),
     }
 }
 

@@ -74,7 +74,7 @@ pub(super) fn main(args: &LabExploreArgs) -> anyhow::Result<Code> {
 }
 
 fn order(args: &LabExploreArgs) -> anyhow::Result<Order> {
-    let subject = subject(args.seed, args.exhaustive, &args.on)?;
+    let subject = subject(args.seed, args.exhaustive, false, &args.on)?;
     let (known, _) = Known::with(&[] as &[&Path], &known::today()).map_err(|error| Usage(error.to_string()))?;
     let time = args.time.or_else(|| args.exhaustive.is_none().then_some(TIME));
     Ok(Order {

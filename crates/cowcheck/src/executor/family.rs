@@ -32,6 +32,8 @@ use super::swapoff;
 use super::treat;
 use super::turns::Turns;
 
+mod at_once;
+
 /// How often a refusal that may pass is tried again, and how long is waited in between.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
@@ -94,6 +96,10 @@ pub struct Member<'a> {
     /// Made by the first step that needs one; a child has none.
     uffd: Option<Uffd>,
     children: Vec<(Actor, i32)>,
+    /// The first of the last steps at once that this actor took part in, or let pass.
+    joined: u32,
+    /// Records of its steps at once whose turn has not come yet.
+    kept: Vec<Record>,
     pagemap: OnceLock<Pagemap>,
     /// Pages that a fork leaves out: a child has holes there.
     unforked: BTreeSet<u32>,
@@ -124,6 +130,8 @@ pub fn live<'a>(plan: &'a Plan<'a>, turns: &'a Turns, nonce: u16) {
         held: HashMap::new(),
         uffd: None,
         children: Vec::new(),
+        joined: 0,
+        kept: Vec::new(),
         pagemap: OnceLock::new(),
         unforked: BTreeSet::new(),
         begun: false,
@@ -143,6 +151,7 @@ impl Member<'_> {
                 return;
             }
             let Some(step) = self.plan.scenario.steps.get(turn - 1) else { return };
+            self.take_part(self.plan.scenario.group(turn as u32));
             if step.actor == self.me {
                 self.turn(turn as u32, step);
             } else if !self.reap(step) {
@@ -181,11 +190,19 @@ impl Member<'_> {
         false
     }
 
-    fn turn(&mut self, number: u32, step: &Step) {
+    /// What a planted fault does to B at its first step.
+    fn begin(&mut self) {
         if let (false, 1, Some(fault)) = (self.begun, self.me.index(), self.plan.fault) {
             suffer(fault);
         }
         self.begun = true;
+    }
+
+    fn turn(&mut self, number: u32, step: &Step) {
+        if let Some(record) = self.told(number) {
+            return self.turns.advance(self.plan.scenario, self.me, record);
+        }
+        self.begin();
         match &step.op {
             Op::Exit => {
                 // The parent writes the record when this process is gone.
@@ -210,23 +227,9 @@ impl Member<'_> {
         let me = process::id();
         self.note_places(child);
         match process::fork() {
-            Ok(Fork::Child) => {
-                // An error leaves the worker's kill, which comes unless the worker itself is killed.
-                let _ = process::die_without_worker(me);
-                // Without format!: every page of code that a new process comes by is a fault.
-                process::call(&[b'c', b'o', b'w', b'-', b'A' + child.index() as u8]);
-                self.me = child;
-                self.children.clear();
-                self.pagemap = OnceLock::new();
-                self.uffd = None;
-                self.begun = false;
-                self.fill_holes();
-                self.walk();
-                self.say_goodbye();
-            }
+            Ok(Fork::Child) => self.live_as(child, me),
             Ok(Fork::Parent(pid)) => {
-                self.turns.set_pid(child, pid);
-                self.children.push((child, pid));
+                self.has_child(child, pid);
                 if self.plan.states {
                     record.states = self.all_states();
                 }
@@ -244,6 +247,28 @@ impl Member<'_> {
             // Where it fails the hole stays one.
             let _ = self.layout.area.unmap(part.offset, self.layout.len(&part));
         }
+    }
+
+    /// The child's side of a fork by the process `parent`.
+    fn live_as(&mut self, child: Actor, parent: i32) {
+        // An error leaves the worker's kill, which comes unless the worker itself is killed.
+        let _ = process::die_without_worker(parent);
+        // Without format!: every page of code that a new process comes by is a fault.
+        process::call(&[b'c', b'o', b'w', b'-', b'A' + child.index() as u8]);
+        self.me = child;
+        self.children.clear();
+        self.kept.clear();
+        self.pagemap = OnceLock::new();
+        self.uffd = None;
+        self.begun = false;
+        self.fill_holes();
+        self.walk();
+        self.say_goodbye();
+    }
+
+    fn has_child(&mut self, child: Actor, pid: i32) {
+        self.turns.set_pid(child, pid);
+        self.children.push((child, pid));
     }
 
     /// Notes for whoever looks where the pages of `actor` are: where this actor has its own.
@@ -324,8 +349,16 @@ impl Member<'_> {
                 result
             }
             Op::ClearSoftDirty => done(std::fs::write("/proc/self/clear_refs", "4")),
-            Op::Pin(kind, pin, _) => self.pin(*kind, *pin, &runs, &mut record.tries),
-            Op::ReadVia(pin) => self.read_via(*pin, &mut record.seen),
+            Op::Pin(kind, pin, _) => {
+                let mut held = None;
+                let result = self.pin(*kind, &runs, &mut record.tries, &mut held);
+                self.held.extend(held.map(|held| (*pin, held)));
+                result
+            }
+            Op::ReadVia(pin) => match self.held.get_mut(pin) {
+                Some(held) => read_via(held, &self.layout, self.nonce, &mut record.seen),
+                None => no_pin(*pin),
+            },
             Op::WriteVia(pin, _) => match self.held.get_mut(pin) {
                 Some(held) => done(held.write(&self.layout, &runs, stamp)),
                 None => no_pin(*pin),
@@ -613,11 +646,11 @@ impl Member<'_> {
 
     /// Takes a pin, again while the refusal may pass: the kernel gives back what earlier fixed buffers
     /// had locked only some time after their ring is gone.
-    fn pin(&mut self, kind: PinKind, pin: Pin, runs: &[Run], tries: &mut u32) -> StepResult {
+    fn pin(&self, kind: PinKind, runs: &[Run], tries: &mut u32, held: &mut Option<Held>) -> StepResult {
         loop {
             match pins::take(kind, &self.layout, runs, self.plan.devices) {
                 Ok(taken) => {
-                    self.held.insert(pin, taken.held);
+                    *held = Some(taken.held);
                     return taken.partial.map_or(StepResult::Ok, StepResult::Partial);
                 }
                 Err(Refused::Errno(error)) if passes(&error) && *tries < Patience::FULL.tries => {
@@ -629,14 +662,13 @@ impl Member<'_> {
             }
         }
     }
+}
 
-    fn read_via(&mut self, pin: Pin, seen: &mut Vec<Seen>) -> StepResult {
-        let Some(held) = self.held.get_mut(&pin) else { return no_pin(pin) };
-        let mut sight = Sight::new(self.nonce);
-        let result = done(held.read(&self.layout, |page, words| sight.page(page, words)));
-        *seen = sight.seen;
-        result
-    }
+fn read_via(held: &mut Held, layout: &Layout, nonce: u16, seen: &mut Vec<Seen>) -> StepResult {
+    let mut sight = Sight::new(nonce);
+    let result = done(held.read(layout, |page, words| sight.page(page, words)));
+    *seen = sight.seen;
+    result
 }
 
 /// What a reader has seen so far, in runs.
@@ -741,6 +773,7 @@ fn suffer(fault: Fault) {
         | Fault::LeakySnapshot
         | Fault::StaleRead
         | Fault::LostPinWrite
+        | Fault::LostAtOnce
         | Fault::NotProtected => {}
     }
 }

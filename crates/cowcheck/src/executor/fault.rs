@@ -32,6 +32,8 @@ pub enum Fault {
     StaleRead,
     /// What a storm writes through a pin is not written once.
     LostPinWrite,
+    /// A write at once with other steps leaves out the last word of its last page.
+    LostAtOnce,
     /// A storm takes pages for read-only that are not.
     NotProtected,
 }

@@ -1,7 +1,8 @@
 //! Whose turn it is: the words that a family shares.
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::time::{Duration, Instant};
 
 use cowcheck_model::pages::Run;
 use cowcheck_model::scenario::Scenario;
@@ -31,8 +32,10 @@ const RESTING: usize = 5;
 const TOLD: usize = 6;
 /// Bytes of the records as a trace has them, as text.
 const COST: usize = 7;
+/// Threads that have come to where steps at once begin, of all such steps of the run so far.
+const MET: usize = 8;
 /// Process ids: 0 for an actor that does not exist yet.
-const PIDS: usize = 8;
+const PIDS: usize = 9;
 /// What each actor sleeps on.
 const WAKE: usize = PIDS + Actor::MAX;
 /// 1 for an actor that has exited and was reaped.
@@ -59,6 +62,11 @@ const STATES_SHARE: u64 = 3;
 
 /// How long anyone sleeps before looking around: what a lost wake-up costs.
 const LOOK_AROUND: Duration = Duration::from_millis(20);
+
+/// How long whoever does one of several steps at once waits for the others. One that comes later does its own step alone.
+const MEET: Duration = Duration::from_millis(20);
+/// So often it looks for them before it gives its processor away: they may need it.
+const SPINS: u32 = 4096;
 
 /// An entry of the log: its text without page states, and these packed, each with its length before it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -163,9 +171,9 @@ impl Turns {
         self.board.word(TURN).store(next as u32, Release);
         match scenario.steps.get(next - 1) {
             Some(step) => {
-                if step.actor != me {
-                    self.wake(step.actor);
-                }
+                let group = scenario.group(next as u32).filter_map(|number| scenario.step(number));
+                let others: BTreeSet<Actor> = group.map(|step| step.actor).filter(|actor| *actor != me).collect();
+                others.into_iter().filter(|actor| self.lives(*actor)).for_each(|actor| self.wake(actor));
                 if step.op == Op::Exit {
                     // Its parent reaps it, or the worker if the parent is gone.
                     self.wake_everyone();
@@ -196,6 +204,24 @@ impl Turns {
         self.append(&frame(&Entry::End(end), &[]));
         self.board.word(ABORT).store(1, Release);
         self.wake_everyone();
+    }
+
+    /// Waits until so many threads have met since the run began, this one included, or a while: then they begin as nearly
+    /// at once as they can.
+    pub fn meet(&self, all: u32) {
+        let (met, began) = (self.board.word(MET), Instant::now());
+        met.fetch_add(1, AcqRel);
+        let mut spins = 0_u32;
+        while met.load(Acquire) < all && !self.aborted() {
+            std::hint::spin_loop();
+            spins += 1;
+            if spins > SPINS {
+                if began.elapsed() >= MEET {
+                    return;
+                }
+                std::thread::yield_now();
+            }
+        }
     }
 
     fn wake(&self, actor: Actor) {

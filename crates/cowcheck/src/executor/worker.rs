@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::io::{self, BufRead, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cowcheck_model::checker::judge;
@@ -384,9 +385,17 @@ pub(super) fn become_a<'a>(
     process::exit_now(0)
 }
 
-/// What a process is doing, for a person to read: its state and where in the kernel it waits.
+/// What a process is doing, for a person to read; with threads, what each is.
 fn describe(pid: i32) -> String {
-    let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let all = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let others = all.filter(|task| task.file_name().to_str() != Some(&pid.to_string()));
+    let others: Vec<String> = others.map(|task| format!("; a thread: {}", describe_task(&task.path()))).collect();
+    format!("{}{}", describe_task(Path::new(&format!("/proc/{pid}"))), others.concat())
+}
+
+/// Its state and where in the kernel it waits.
+fn describe_task(task: &Path) -> String {
+    let read = |name: &str| std::fs::read_to_string(task.join(name)).unwrap_or_default();
     let stat = read("stat");
     let state = match stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()) {
         Some('R') => "it is running",

@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     fn ledger(shard: Shard, ran: u64, below: u64) -> Ledger {
-        let mut ledger = Ledger::new(Subject { seed: 1, exhaustive: None, on: vec![] }, false);
+        let mut ledger = Ledger::new(Subject { seed: 1, exhaustive: None, at_once: false, on: vec![] }, false);
         let tally = Tally { numbered: ran, below, ..Tally::default() };
         ledger.take(shard, &News::Ran(Box::new(tally)));
         ledger

@@ -17,9 +17,16 @@ pub struct Subject {
     /// Instead of random ones, every sequence of up to so many steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exhaustive: Option<u32>,
+    /// With steps at once in every random scenario.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub at_once: bool,
     /// The memories, as the language writes them; those of the menu if none are given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on: Vec<String>,
+}
+
+fn is_not(asked: &bool) -> bool {
+    !*asked
 }
 
 impl Subject {
@@ -30,7 +37,7 @@ impl Subject {
     /// The scenarios, by number.
     pub fn scenarios(&self) -> Scenarios {
         match self.exhaustive {
-            None => Scenarios::Random(Generator::new(self.seed, self.memories())),
+            None => Scenarios::Random(Generator::new(self.seed, self.memories()).at_once(self.at_once)),
             Some(most) => {
                 let default = Memory::new(cowcheck_model::memory::MemoryKind::Thp, 2 << 20);
                 let all = self.memories().first().copied().unwrap_or(default);
@@ -143,7 +150,7 @@ mod tests {
 
     #[test]
     fn sequences_can_be_passed_over() {
-        let subject = Subject { seed: 0, exhaustive: Some(2), on: vec!["thp 16K".to_owned()] };
+        let subject = Subject { seed: 0, exhaustive: Some(2), at_once: false, on: vec!["thp 16K".to_owned()] };
         let (mut all, mut some) = (subject.scenarios(), subject.scenarios());
         let every: Vec<Scenario> = (0..).map_while(|number| all.scenario(number)).collect();
         assert_eq!(every.len() as u64, all.total().unwrap());

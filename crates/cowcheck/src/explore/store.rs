@@ -340,7 +340,7 @@ mod tests {
     }
 
     fn ledger() -> Ledger {
-        let mut ledger = Ledger::new(Subject { seed: 1, exhaustive: None, on: vec![] }, true);
+        let mut ledger = Ledger::new(Subject { seed: 1, exhaustive: None, at_once: false, on: vec![] }, true);
         let mut tally = Tally { numbered: 3, below: 3, ..Tally::default() };
         tally.covered.insert("fork: pte -> pte".to_owned(), "1".to_owned());
         tally.corpus.insert("1".to_owned(), "a\nb".to_owned());

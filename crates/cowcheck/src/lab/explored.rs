@@ -266,7 +266,7 @@ mod tests {
         Table {
             cowcheck: "VERSION".to_owned(),
             date: "2026-11-24".to_owned(),
-            subject: Subject { seed: 0, exhaustive: None, on: vec![] },
+            subject: Subject { seed: 0, exhaustive: None, at_once: false, on: vec![] },
             most_seconds: Some(60.0),
             guided: true,
             references: vec![explored("baseline", false, Outcome::Nothing)],

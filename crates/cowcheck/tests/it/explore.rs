@@ -62,6 +62,31 @@ fn a_planted_fault_is_found_and_shrunk_to_a_handful_of_steps() {
 }
 
 #[test]
+fn steps_at_once_keep_the_contract_here() {
+    let dir = TempDir::new().unwrap();
+    let output = explore(&["--scenarios", "60", "--seed", "3", "--at-once"], dir.path()).output().code(0);
+    let campaign = campaign(dir.path());
+    assert_eq!(campaign["subject"]["at_once"], true, "{campaign:#}");
+    assert!(campaign["tally"]["verdicts"]["pass"].as_u64() >= Some(20), "{campaign:#}");
+    assert_eq!(findings(dir.path()), [] as [&str; 0], "{}", output.out);
+    let corpus = fs::read_to_string(dir.path().join("corpus.jsonl")).unwrap();
+    assert!(corpus.contains("\\n| A "), "{corpus}");
+}
+
+#[test]
+fn a_write_that_is_lost_at_once_is_found_and_shrunk() {
+    let dir = TempDir::new().unwrap();
+    let args = ["--scenarios", "40", "--at-once", "--unguided", "--self-test", "lost-at-once"];
+    explore(&args, dir.path()).output().code(1);
+    let place = dir.path().join("findings/integrity_anon_at-once+read+write");
+    assert!(place.exists(), "{:?}", findings(dir.path()));
+    let scenario = fs::read_to_string(place.join("scenario.cow")).unwrap();
+    assert!(scenario.contains("\n| A ") && scenario.lines().count() <= 5, "{scenario}");
+    let told = fs::read_to_string(place.join("explanation.txt")).unwrap();
+    assert!(told.contains("the page is torn"), "{told}");
+}
+
+#[test]
 fn shards_put_together_equal_the_run() {
     let dir = TempDir::new().unwrap();
     let at = |name: &str| dir.path().join(name);

@@ -47,11 +47,19 @@ impl Judge<'_> {
                 let origins = self.world.origins(set);
                 if last_good == Some((set, origin)) || origins.binary_search(&origin).is_ok() {
                     last_good = Some((set, origin));
-                    if let (Origin::Zero, View::Own(actor), 2..) = (origin, view, origins.len()) {
-                        self.world.seen_zero(actor, page);
+                    match (view, origin, origins.len()) {
+                        (View::Own(actor), Origin::Zero, 2..) => self.world.seen_zero(actor, page),
+                        (View::Own(actor), _, 2..) => self.world.seen_whole(actor, page, origin),
+                        _ => {}
                     }
                     continue;
                 }
+            }
+            if let Holds::Torn(parts) = &holds
+                && self.world.is_mixed(set)
+                && parts.iter().all(|(_, part)| self.is_of(part, page, set))
+            {
+                continue;
             }
             match &mut bad {
                 Some(bad)
@@ -73,6 +81,10 @@ impl Judge<'_> {
         if let Some(page) = missing {
             self.unreached.push(format!("step {number}, `{step}`: the trace does not say what page {page} held"));
         }
+    }
+
+    fn is_of(&self, part: &Holds, page: u32, set: SetId) -> bool {
+        origin_of(part, page).is_some_and(|origin| self.world.origins(set).binary_search(&origin).is_ok())
     }
 
     fn allowed(&self, view: View, page: u32) -> Option<SetId> {

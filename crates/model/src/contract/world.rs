@@ -27,7 +27,7 @@ pub(super) struct Cell {
 #[derive(Debug, Clone)]
 pub(super) struct Space {
     /// None once the actor has exited.
-    cells: Vec<Cell>,
+    pub(super) cells: Vec<Cell>,
     parent: Option<(Actor, u32)>,
     /// Did it, or who forked it before that, clear the soft-dirty bits? A new mapping counts as dirty as a whole, and
     /// what is in its page tables does not matter.
@@ -44,9 +44,9 @@ pub struct World {
     pub(super) sets: Sets,
     backing: Vec<SetId>,
     /// By the actor's index.
-    spaces: Vec<Option<Space>>,
+    pub(super) spaces: Vec<Option<Space>>,
     /// By the pin's index.
-    pins: Vec<Option<Pinned>>,
+    pub(super) pins: Vec<Option<Pinned>>,
 }
 
 impl World {
@@ -247,6 +247,20 @@ impl World {
         let zero = self.sets.only(Origin::Zero);
         if let Some(cell) = self.cell_mut(actor, page).filter(|cell| cell.own) {
             cell.set = zero;
+        }
+    }
+
+    /// May the words of a page that may hold any of this set be of different members?
+    pub fn is_mixed(&self, set: SetId) -> bool {
+        self.sets.is_mixed(set)
+    }
+
+    /// A page of which steps at once had left open what it holds was seen to hold this.
+    pub fn seen_whole(&mut self, actor: Actor, page: u32, origin: Origin) {
+        let set = self.allowed_id(actor, page).filter(|set| self.sets.is_decided(*set));
+        let only = set.map(|_| self.sets.only(origin));
+        if let (Some(cell), Some(only)) = (self.cell_mut(actor, page), only) {
+            cell.set = only;
         }
     }
 
@@ -465,7 +479,7 @@ impl World {
     }
 
     /// A pipe that was read is empty; any other pin keeps its pages.
-    fn drain(&mut self, pin: Pin) {
+    pub(super) fn drain(&mut self, pin: Pin) {
         let pinned = self.pins[pin.index()].as_mut();
         if let Some(pinned) = pinned.filter(|pinned| pinned.kind == PinKind::Splice) {
             pinned.runs.clear();

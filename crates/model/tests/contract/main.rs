@@ -4,6 +4,7 @@
 //! It runs a scenario and leaves a trace, which must pass; a trace that was doctored, or that comes
 //! from the same kernel with a planted bug, must fail by the rule that was broken.
 
+mod at_once;
 mod collapses;
 mod doctor;
 mod marks;

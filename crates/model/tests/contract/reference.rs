@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 
 use cowcheck_model::memory::Memory;
+use cowcheck_model::pages::Range;
 use cowcheck_model::pages::Run;
 use cowcheck_model::scenario::Scenario;
 use cowcheck_model::stamp::{Holds, Writer};
-use cowcheck_model::step::{Access, Actor, Advice, Op, Pin, PinKind, Prot, Treatment};
+use cowcheck_model::step::{Access, Actor, Advice, Op, Pin, PinKind, Prot, Step, Treatment, groups};
 use cowcheck_model::storm::{Rivals, Storm, Went};
 use cowcheck_model::trace::{End, Observed, PageState, Record, Seen, StepResult, Trace, VERSION};
 
@@ -104,6 +105,14 @@ pub(crate) enum Bug {
     KsmKeepsWritable,
     /// KSM merges pages that are not the same.
     KsmMergesOthers,
+    /// fork() leaves a page to both that is written to at the same time.
+    ForkRacesWrite,
+    /// MADV_COLLAPSE loses what is written to a page after it has begun.
+    CollapseRacesWrite,
+    /// At fork the parent gets the copy of a page that is pinned at the same time.
+    PinRacesFork,
+    /// A page that is dropped at the same time shows what it held before the last write.
+    DontNeedRacesWrite,
 }
 
 impl Bug {
@@ -140,6 +149,10 @@ impl Bug {
         Bug::KsmKeepsWritable,
         Bug::KsmMergesOthers,
     ];
+
+    /// Those that show where steps happen at once only.
+    pub(crate) const RACES: [Bug; 4] =
+        [Bug::ForkRacesWrite, Bug::CollapseRacesWrite, Bug::PinRacesFork, Bug::DontNeedRacesWrite];
 }
 
 /// Where the bytes of a page are.
@@ -188,6 +201,30 @@ pub(crate) struct Kernel {
     pins: BTreeMap<Pin, Held>,
     choices: Choices,
     bug: Option<Bug>,
+    /// Which of the steps at once have begun.
+    begun: Vec<bool>,
+}
+
+/// A part of a step at once with others.
+enum Piece {
+    /// All of it.
+    Whole,
+    /// What concerns a page.
+    Page(u32),
+    /// The lower (0) or upper (1) half of a page.
+    Half(u32, u8),
+}
+
+/// What the halves of a page hold.
+fn halves(holds: &Holds) -> (Holds, Holds) {
+    match holds {
+        Holds::Torn(parts) => (parts[0].1.clone(), parts[1].1.clone()),
+        whole => (whole.clone(), whole.clone()),
+    }
+}
+
+fn whole(low: Holds, high: Holds) -> Holds {
+    if low == high { low } else { Holds::Torn(vec![(0, low), (PAGE / 2, high)]) }
 }
 
 /// What a correct kernel leaves of this scenario.
@@ -198,19 +235,24 @@ pub(crate) fn run(scenario: &Scenario, choices: Choices) -> Trace {
 /// The same with a bug.
 pub(crate) fn run_with(scenario: &Scenario, choices: Choices, bug: Option<Bug>) -> Trace {
     let mut kernel = Kernel::new(scenario.memory, choices, bug);
-    let records = scenario
-        .numbered()
-        .map(|(number, step)| {
-            let mut record = Record::ok(number);
-            (record.result, record.seen) = kernel.step(number, step.actor, &step.op);
-            record.states = kernel.states();
-            record.storm = match &step.op {
-                Op::Storm(_, rivals) => Some(calm(*rivals)),
-                _ => None,
-            };
-            record
-        })
-        .collect();
+    let mut records: Vec<Record> = vec![];
+    for group in groups(&scenario.steps) {
+        let number = records.len() as u32 + 1;
+        match group {
+            [step] => {
+                let mut record = Record::ok(number);
+                (record.result, record.seen) = kernel.step(number, step.actor, &step.op);
+                record.storm = match &step.op {
+                    Op::Storm(_, rivals) => Some(calm(*rivals)),
+                    _ => None,
+                };
+                records.push(record);
+            }
+            steps => records.extend(kernel.at_once(number, steps)),
+        }
+        let states = kernel.states();
+        records.last_mut().unwrap().states = states;
+    }
     Trace {
         version: VERSION,
         scenario: scenario.clone(),
@@ -262,6 +304,7 @@ impl Kernel {
             pins: BTreeMap::new(),
             choices,
             bug,
+            begun: vec![],
         }
     }
 
@@ -359,6 +402,10 @@ impl Kernel {
         let stamp = |page| Holds::Stamp { writer: Writer::Step(actor, number), page };
         let mut seen = Vec::new();
         match op {
+            // It was refused.
+            Op::ReadVia(pin) | Op::WriteVia(pin, _) | Op::Unpin(pin) if !self.pins.contains_key(pin) => {
+                return (StepResult::Skipped(format!("{pin} was not taken")), vec![]);
+            }
             Op::Write(_) => {
                 for page in pages {
                     if self.pte(actor, page).protected {
@@ -432,6 +479,155 @@ impl Kernel {
         (StepResult::Ok, joined(seen))
     }
 
+    /// Steps at once: whose piece is next is chance. A write is two pieces a page, a fork one, and so on.
+    fn at_once(&mut self, first: u32, steps: &[Step]) -> Vec<Record> {
+        let mut records: Vec<Record> = (first..).take(steps.len()).map(Record::ok).collect();
+        let mut seen: Vec<Vec<(u32, Holds)>> = vec![vec![]; steps.len()];
+        let mut pieces: Vec<Vec<Piece>> = steps.iter().map(|step| self.pieces(&step.op)).collect();
+        self.begun = pieces.iter().map(|_| false).collect();
+        loop {
+            let left: Vec<usize> = (0..steps.len()).filter(|index| !pieces[*index].is_empty()).collect();
+            let Some(first_left) = left.first() else { break };
+            let mut index = *first_left;
+            for other in &left[1..] {
+                if self.choices.toss() {
+                    index = *other;
+                }
+            }
+            let piece = pieces[index].remove(0);
+            let (number, Step { actor, op, .. }) = (records[index].step, &steps[index]);
+            match self.piece(number, *actor, op, &piece, steps) {
+                Ok(held) => seen[index].extend(held),
+                Err(result) => {
+                    records[index].result = result;
+                    if !matches!(records[index].result, StepResult::Partial(_)) {
+                        pieces[index].clear();
+                    }
+                }
+            }
+            self.begun[index] = true;
+        }
+        for (record, seen) in records.iter_mut().zip(seen) {
+            record.seen = joined(seen);
+        }
+        records
+    }
+
+    fn pieces(&self, op: &Op) -> Vec<Piece> {
+        let pages = op.range().map_or(vec![], |range| range.runs(self.pages));
+        let pages = pages.iter().flat_map(|run| run.pages());
+        match op {
+            Op::Write(_) => pages.flat_map(|page| [Piece::Half(page, 0), Piece::Half(page, 1)]).collect(),
+            Op::Fork(_) => std::iter::once(Piece::Whole).chain((0..self.pages).map(Piece::Page)).collect(),
+            Op::Poke(_)
+            | Op::Read(_)
+            | Op::Touch(_)
+            | Op::Mprotect(..)
+            | Op::WriteVia(..)
+            | Op::Advise(Advice::DontNeed | Advice::Free | Advice::PageOut, _) => pages.map(Piece::Page).collect(),
+            _ => vec![Piece::Whole],
+        }
+    }
+
+    /// Does a piece of a step; what it saw, or how the step ends there.
+    fn piece(
+        &mut self,
+        number: u32,
+        actor: Actor,
+        op: &Op,
+        piece: &Piece,
+        beside: &[Step],
+    ) -> Result<Vec<(u32, Holds)>, StepResult> {
+        let writes = |page: u32| {
+            let has = |step: &Step| match &step.op {
+                Op::Write(range) => range.runs(self.pages).iter().any(|run| run.pages().contains(&page)),
+                _ => false,
+            };
+            beside.iter().zip(&self.begun).any(|(step, begun)| step.actor == actor && has(step) && *begun)
+        };
+        let is_raced = match piece {
+            Piece::Page(page) | Piece::Half(page, _) => writes(*page),
+            Piece::Whole => false,
+        };
+        let needs = match op {
+            Op::Write(_) => Some(Prot::Rw),
+            Op::Pin(kind, ..) => Some(if kind.writes() { Prot::Rw } else { Prot::Ro }),
+            Op::Read(_) | Op::Touch(_) => Some(Prot::Ro),
+            _ => None,
+        };
+        if let (Some(needs), Piece::Page(page) | Piece::Half(page, _)) = (needs, piece)
+            && self.pte(actor, *page).prot < needs
+        {
+            return Err(StepResult::Signal { signal: SIGSEGV, page: Some(*page) });
+        }
+        if let (Op::Pin(_, _, range), Some(needs)) = (op, needs) {
+            let pages: Vec<u32> = range.runs(self.pages).iter().flat_map(|run| run.pages()).collect();
+            if pages.iter().any(|page| self.pte(actor, *page).prot < needs) {
+                return Err(StepResult::Errno(14));
+            }
+        }
+        let of_page = |page: u32| {
+            let mut op = op.clone();
+            if let Some(range) = op.range_mut() {
+                *range = Range::page(page);
+            }
+            op
+        };
+        let (result, seen) = match (op, piece) {
+            (Op::Write(_), Piece::Half(page, half)) => {
+                let stamp = Holds::Stamp { writer: Writer::Step(actor, number), page: *page };
+                let collapses = |step: &Step| step.actor == actor && matches!(step.op, Op::Advise(Advice::Collapse, _));
+                let is_lost = self.has(Bug::CollapseRacesWrite)
+                    && *half == 1
+                    && beside.iter().zip(&self.begun).any(|(step, begun)| collapses(step) && *begun);
+                let place = self.pte(actor, *page).place;
+                let (low, high) = halves(&self.at(place, *page));
+                let holds = match half {
+                    _ if is_lost => whole(low, high),
+                    0 => whole(stamp, high),
+                    _ => whole(low, stamp),
+                };
+                self.store(actor, *page, holds);
+                (StepResult::Ok, vec![])
+            }
+            (Op::Fork(child), Piece::Whole) => {
+                let table = self.processes[&actor].clone();
+                self.processes.insert(*child, table);
+                (StepResult::Ok, vec![])
+            }
+            (Op::Fork(child), Piece::Page(page)) => {
+                let pins = beside.iter().any(|step| step.actor == actor && matches!(step.op, Op::Pin(..)));
+                let (plain, race) = (self.bug, self.bug);
+                self.bug = match race {
+                    Some(Bug::ForkRacesWrite) if is_raced => Some(Bug::ForkShares),
+                    Some(Bug::PinRacesFork) if pins => Some(Bug::ForkTakesPinnedPage),
+                    other => other,
+                };
+                let mut pte = self.pte(actor, *page).clone();
+                self.fork_page(actor, *page, &mut pte);
+                *self.pte(*child, *page) = pte;
+                self.bug = plain;
+                (StepResult::Ok, vec![])
+            }
+            (Op::Advise(Advice::DontNeed, _), Piece::Page(page)) if is_raced && self.has(Bug::DontNeedRacesWrite) => {
+                let place = self.pte(actor, *page).place;
+                if let Place::Frame(frame) = place {
+                    let before = self.frames[frame].before.clone();
+                    self.store(actor, *page, halves(&before).1);
+                }
+                (StepResult::Ok, vec![])
+            }
+            (Op::Touch(_), Piece::Page(_)) => (StepResult::Ok, vec![]),
+            (_, Piece::Page(page)) => self.step(number, actor, &of_page(*page)),
+            _ => self.step(number, actor, op),
+        };
+        let seen = seen.into_iter().flat_map(|seen| {
+            let holds = seen.holds.clone();
+            seen.pages.pages().map(move |page| (page, holds.at(page - seen.pages.first)))
+        });
+        if result == StepResult::Ok { Ok(seen.collect()) } else { Err(result) }
+    }
+
     fn probe(&mut self, actor: Actor, page: u32, access: Access) -> Holds {
         let pte = self.pte(actor, page);
         let wanted = if access == Access::Write { Prot::Rw } else { Prot::Ro };
@@ -450,35 +646,36 @@ impl Kernel {
 
     fn fork(&mut self, actor: Actor, child: Actor) {
         let mut table = self.processes[&actor].clone();
-        for (page, pte) in table.iter_mut().enumerate() {
-            pte.locked = false;
-            pte.protected &= self.has(Bug::ForkKeepsProtection);
-            pte.guard &= !pte.wipe_on_fork && !self.has(Bug::ForkDropsGuards);
-            if pte.dont_fork && !self.has(Bug::DontForkIgnored) {
-                pte.mapped = false;
-                pte.place = Place::Backing;
-                continue;
-            }
-            if pte.wipe_on_fork && !self.has(Bug::WipeIgnored) {
-                pte.place = Place::Backing;
-                pte.soft_dirty = false;
-                continue;
-            }
-            if self.shares(pte) {
-                continue;
-            }
-            if pte.place != Place::Backing && !self.has(Bug::ForkShares) {
-                let copy = self.at(pte.place, page as u32);
-                let copy = self.new_frame(copy);
-                if self.has(Bug::ForkTakesPinnedPage) {
-                    let place = std::mem::replace(&mut self.pte(actor, page as u32).place, copy);
-                    pte.place = place;
-                } else {
-                    pte.place = copy;
-                }
-            }
+        for (page, pte) in (0..).zip(&mut table) {
+            self.fork_page(actor, page, pte);
         }
         self.processes.insert(child, table);
+    }
+
+    /// Makes the child's entry of what is the parent's.
+    fn fork_page(&mut self, actor: Actor, page: u32, pte: &mut Pte) {
+        pte.locked = false;
+        pte.protected &= self.has(Bug::ForkKeepsProtection);
+        pte.guard &= !pte.wipe_on_fork && !self.has(Bug::ForkDropsGuards);
+        if pte.dont_fork && !self.has(Bug::DontForkIgnored) {
+            pte.mapped = false;
+            pte.place = Place::Backing;
+            return;
+        }
+        if pte.wipe_on_fork && !self.has(Bug::WipeIgnored) {
+            pte.place = Place::Backing;
+            pte.soft_dirty = false;
+            return;
+        }
+        if self.shares(pte) || pte.place == Place::Backing || self.has(Bug::ForkShares) {
+            return;
+        }
+        let copy = self.at(pte.place, page);
+        let copy = self.new_frame(copy);
+        pte.place = match self.has(Bug::ForkTakesPinnedPage) {
+            true => std::mem::replace(&mut self.pte(actor, page).place, copy),
+            false => copy,
+        };
     }
 
     /// Does fork() leave the page to both? Then it is not exclusive any more.

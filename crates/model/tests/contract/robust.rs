@@ -197,7 +197,7 @@ fn ranges_that_no_text_could_name_are_refused() {
     ];
     for range in ranges {
         let op = Op::Write(Range::Pages(range.clone()));
-        assert!(world.check(&Step { actor: Actor::A, op, note: String::new() }).is_err(), "{range:?}");
+        assert!(world.check(&Step::new(Actor::A, op)).is_err(), "{range:?}");
     }
     let memory = Memory { kind: MemoryKind::Anon, size: 4096, count: 1 };
     for page_size in [0, 3, 4095] {

@@ -112,8 +112,13 @@ fn note() -> impl Strategy<Value = String> {
 /// Any scenario that has a text form, whether it can be done or not.
 pub(crate) fn anything() -> impl Strategy<Value = Scenario> {
     let memory = (of_words(&MemoryKind::WORDS), any::<u64>(), 0..64u32, any::<u32>());
-    let step = (actor(Actor::MAX), op(Actor::MAX, Pin::MAX, 1 << 19), note());
-    let steps = vec(step.prop_map(|(actor, op, note)| Step { actor, op, note }), 0..12);
+    let step = (actor(Actor::MAX), op(Actor::MAX, Pin::MAX, 1 << 19), prop::bool::weighted(0.2), note());
+    let step = step.prop_map(|(actor, op, at_once, note)| Step { actor, op, at_once, note });
+    let steps = vec(step, 0..12).prop_map(|mut steps| {
+        // What comes first has nothing to be at once with.
+        steps.iter_mut().take(1).for_each(|step| step.at_once = false);
+        steps
+    });
     (memory, vec(note(), 0..3), steps).prop_map(|((kind, size, shift, count), about, steps)| Scenario {
         about,
         memory: Memory { kind, size: size >> shift, count },
@@ -132,7 +137,7 @@ pub(crate) enum Freedom {
 
 /// A scenario that can be done: random steps of which those that cannot are left out.
 pub(crate) fn valid(freedom: Freedom) -> impl Strategy<Value = Scenario> {
-    let step = (actor(3), op(3, 3, PAGES)).prop_map(|(actor, op)| Step { actor, op, note: String::new() });
+    let step = (actor(3), op(3, 3, PAGES)).prop_map(|(actor, op)| Step::new(actor, op));
     let memory = of_words(&MemoryKind::WORDS).prop_map(|kind| Memory { kind, size: u64::from(PAGE), count: PAGES });
     (memory, vec(step, 4..90)).prop_map(move |(memory, steps)| {
         let mut world = World::new(memory, PAGE);
@@ -170,4 +175,46 @@ pub(crate) fn holds() -> impl Strategy<Value = Holds> {
         Just(Holds::NoFault),
     ];
     prop_oneof![4 => whole.clone(), 1 => vec((any::<u32>(), whole), 1..=8).prop_map(Holds::Torn)]
+}
+
+/// A scenario that can be done in which steps happen at once, mostly those of one actor.
+pub(crate) fn at_once() -> impl Strategy<Value = Scenario> {
+    let kind = || of_words(&PinKind::WORDS);
+    let often = prop_oneof![
+        6 => range(PAGES).prop_map(Op::Write),
+        3 => range(PAGES).prop_map(Op::Read),
+        4 => actor(4).prop_map(Op::Fork),
+        3 => (kind(), pin(3), range(PAGES)).prop_map(|(kind, pin, range)| Op::Pin(kind, pin, range)),
+        2 => pin(3).prop_map(Op::ReadVia),
+        2 => (pin(3), range(PAGES)).prop_map(|(pin, range)| Op::WriteVia(pin, range)),
+        2 => range(PAGES).prop_map(|range| Op::Advise(Advice::DontNeed, range)),
+        2 => range(PAGES).prop_map(|range| Op::Advise(Advice::Free, range)),
+        3 => range(PAGES).prop_map(|range| Op::Advise(Advice::Collapse, range)),
+        2 => (range(PAGES), of_words(&Prot::WORDS)).prop_map(|(range, prot)| Op::Mprotect(range, prot)),
+        2 => op(4, 3, PAGES),
+    ];
+    let who = prop_oneof![3 => Just(Actor::A), 1 => actor(3)];
+    let together = vec((who, often), 2..=3);
+    let alone = (actor(3), op(3, 3, PAGES)).prop_map(|one| vec![one]);
+    let memory = of_words(&MemoryKind::WORDS).prop_map(|kind| Memory { kind, size: u64::from(PAGE), count: PAGES });
+    (memory, vec(prop_oneof![2 => alone, 3 => together], 3..24)).prop_map(|(memory, groups)| {
+        let mut world = World::new(memory, PAGE);
+        let mut scenario = Scenario { about: vec![], memory, steps: vec![] };
+        for group in groups {
+            let mut steps: Vec<Step> =
+                group.into_iter().map(|(actor, op)| Step { at_once: true, ..Step::new(actor, op) }).collect();
+            steps[0].at_once = false;
+            if world.advance(scenario.steps.len() as u32 + 1, &steps).is_ok() {
+                scenario.steps.extend(steps);
+            }
+        }
+        let everyone: Vec<Actor> = world.alive().collect();
+        for actor in everyone {
+            let step = Step::new(actor, Op::Read(Range::All));
+            if world.advance(scenario.steps.len() as u32 + 1, std::slice::from_ref(&step)).is_ok() {
+                scenario.steps.push(step);
+            }
+        }
+        scenario
+    })
 }
