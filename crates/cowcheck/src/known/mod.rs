@@ -36,6 +36,9 @@ pub struct Bug {
     /// The rules that may be broken; all if none are given.
     #[serde(default)]
     pub rules: Vec<Rule>,
+    /// May the check run out of time by it?
+    #[serde(default)]
+    pub hangs: bool,
     /// Does it show now and then only? Then a pass is nothing to tell.
     #[serde(default)]
     pub sometimes: bool,
@@ -131,9 +134,17 @@ impl Known {
         self.bugs.iter().filter(move |bug| bug.concerns(id, &version))
     }
 
-    /// A failure that is known becomes an `xfail`. One that also breaks a rule which no entry names is not known.
+    /// A failure that is known becomes an `xfail`, as does a timeout where an entry says that the bug hangs. A failure that
+    /// also breaks a rule which no entry names is not known.
     pub fn weigh(&self, id: &str, kernel: &str, verdict: Verdict) -> Verdict {
-        let Verdict::Fail { violations } = verdict else { return verdict };
+        let violations = match verdict {
+            Verdict::Fail { violations } => violations,
+            Verdict::Timeout { .. } => {
+                let bug = self.of(id, kernel).find(|bug| bug.hangs);
+                return bug.map_or(verdict, |bug| Verdict::Xfail { bug: bug.named(), violations: vec![] });
+            }
+            _ => return verdict,
+        };
         let explains =
             |bug: &&Bug| bug.rules.is_empty() || violations.iter().all(|violation| bug.rules.contains(&violation.rule));
         match self.of(id, kernel).find(explains) {
@@ -219,6 +230,10 @@ mod tests {
         assert_eq!(kind("explore/isolation/thp/fork+read-via+splice+write", old, &[Rule::Isolation]), Kind::Xfail);
         assert_eq!(kind("explore/isolation/thp/fork+read+write", old, &[Rule::Isolation]), Kind::Fail);
         assert_eq!(known.weigh("cow/uring-ro/base", old, Verdict::Pass), Verdict::Pass);
+        let hung = |id| known.weigh(id, "6.1.192 #1", Verdict::Timeout { reason: "it is running".to_owned() }).kind();
+        assert_eq!(hung("markers/uffd-wp-fork/hugetlb"), Kind::Xfail);
+        assert_eq!(hung("markers/uffd-wp-fork/base"), Kind::Timeout);
+        assert_eq!(hung("cow/uring-ro/base"), Kind::Timeout);
         assert_eq!(known.missed("cow/uring-ro/base", old).count(), 1);
         assert_eq!(known.missed("cow/uring-ro/base", new).count(), 0);
     }
