@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use cowcheck_model::pages::Run;
@@ -27,6 +28,10 @@ pub const KSM: &str = "/sys/kernel/mm/ksm";
 const SCANS: u64 = 4;
 /// How long they are waited for.
 const KSM_PATIENCE: Duration = Duration::from_secs(4);
+/// Who has waited in vain waits no longer than this for a while: a run with several such steps would run out of its time.
+const KSM_IMPATIENCE: Duration = Duration::from_millis(100);
+const KSM_WHILE: Duration = Duration::from_secs(10);
+static IN_VAIN: Mutex<Option<Instant>> = Mutex::new(None);
 const KSM_PAUSE: Duration = Duration::from_millis(5);
 /// How often UFFDIO_WRITEPROTECT is tried where the mappings change meanwhile (EAGAIN).
 const TRIES: u32 = 20;
@@ -94,7 +99,9 @@ pub fn nodes(list: &str) -> Vec<i32> {
 
 /// Waits until KSM has been through all memory often enough.
 pub fn wait_for_ksm() -> StepResult {
-    let end = Instant::now() + KSM_PATIENCE;
+    let was_in_vain = IN_VAIN.lock().ok().and_then(|when| *when).is_some_and(|when| when.elapsed() < KSM_WHILE);
+    let patience = if was_in_vain { KSM_IMPATIENCE } else { KSM_PATIENCE };
+    let end = Instant::now() + patience;
     let Some(before) = ksm("full_scans") else { return StepResult::Skipped("kernel without KSM".to_owned()) };
     if ksm("run") != Some(1) {
         return StepResult::Skipped("KSM does not run".to_owned());
@@ -103,6 +110,9 @@ pub fn wait_for_ksm() -> StepResult {
         match ksm("full_scans") {
             Some(scans) if scans >= before + SCANS => return StepResult::Ok,
             _ if Instant::now() >= end => {
+                if let Ok(mut when) = IN_VAIN.lock() {
+                    *when = Some(Instant::now());
+                }
                 let waited = KSM_PATIENCE.as_secs();
                 return StepResult::Skipped(format!("KSM did not get through all memory in {waited} s"));
             }
