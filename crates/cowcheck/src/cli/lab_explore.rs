@@ -12,19 +12,15 @@ use super::exit::{Code, Usage};
 use super::explore::{EMULATED, LIMIT, TIME, subject};
 use super::lab::{chosen, with_controls};
 use super::lab_args::{ExploredFormat, LabExploreArgs};
-use super::lab_run::{choose_accel, families};
+use super::lab_run::{choose_accel, families, store, width};
 use super::run::catch_signals;
 use crate::explore::campaign::Order;
 use crate::explore::order::Shard;
 use crate::known::{self, Known};
 use crate::lab::explore::Exploration;
 use crate::lab::explored::{self, Table};
-use crate::lab::store::Store;
 use crate::lab::view::View;
-use crate::provide::machine::available;
-use crate::provide::roots::Roots;
 use crate::vm::directory::Directory;
-use crate::vm::fleet;
 use crate::vm::qemu::{self, Accel, Machine};
 use crate::vm::slim::loaded_part;
 
@@ -38,12 +34,7 @@ pub(super) fn main(args: &LabExploreArgs) -> anyhow::Result<Code> {
     let families = families(&args.kernel, &mutants, &cache, &mut undone);
     let init = loaded_part(&fs::read("/proc/self/exe").context("failed to read this program")?);
     let directory = Directory::new(None).context("failed to make a directory for the guests")?;
-    let store = match &args.results {
-        Some(path) => {
-            Some(Store::open(path, args.resume).with_context(|| format!("failed to write in {}", path.display()))?)
-        }
-        None => None,
-    };
+    let store = store(args.results.as_deref(), args.resume)?;
     let qemu = qemu::program();
     let mut machine = Machine { accel: Accel::Tcg, cpus: 1, memory: args.memory, cmdline: String::new() };
     if let Some(first) = families.first() {
@@ -53,17 +44,13 @@ pub(super) fn main(args: &LabExploreArgs) -> anyhow::Result<Code> {
     if machine.accel == Accel::Tcg {
         order.limit_ms *= u64::from(EMULATED);
     }
-    let trials: usize = families.iter().map(|family| family.references.len() + family.mutants.len()).sum();
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let exploration = Exploration {
         qemu: &qemu,
         init: &init,
         directory: directory.path(),
         machine,
         order,
-        width: args
-            .jobs
-            .map_or_else(|| fleet::width(trials, processors, available(&Roots::default()), args.memory), usize::from),
+        width: width(args.jobs, &families, args.memory),
         interrupted: &interrupted,
         store: store.as_ref(),
     };

@@ -54,15 +54,8 @@ pub fn main(args: &LabRunArgs) -> anyhow::Result<Code> {
     }
     let init = loaded_part(&fs::read("/proc/self/exe").context("failed to read this program")?);
     let directory = Directory::new(None).context("failed to make a directory for the guests")?;
-    let store = match &args.results {
-        Some(path) => {
-            Some(Store::open(path, args.resume).with_context(|| format!("failed to write in {}", path.display()))?)
-        }
-        None => None,
-    };
+    let store = store(args.results.as_deref(), args.resume)?;
     let qemu = qemu::program();
-    let trials: usize = families.iter().map(|family| family.references.len() + family.mutants.len()).sum();
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let mut machine = Machine { accel: Accel::Tcg, cpus: 1, memory: args.memory, cmdline: String::new() };
     if let Some(first) = families.first() {
         machine.accel =
@@ -78,9 +71,7 @@ pub fn main(args: &LabRunArgs) -> anyhow::Result<Code> {
         fast: args.fast,
         keep_going: args.keep_going,
         peer: if let Peer::There(program) = peer { Some(program) } else { None },
-        width: args
-            .jobs
-            .map_or_else(|| fleet::width(trials, processors, available(&Roots::default()), args.memory), usize::from),
+        width: width(args.jobs, &families, args.memory),
         interrupted: &interrupted,
         store: store.as_ref(),
     };
@@ -154,6 +145,20 @@ fn built(cache: &Cache) -> anyhow::Result<Subject> {
     kernel.handle = BUILT.to_owned();
     kernel.package = Some(built.source.package);
     Ok(kernel)
+}
+
+/// The directory of results, if one is wanted.
+pub(super) fn store(results: Option<&Path>, resume: bool) -> anyhow::Result<Option<Store>> {
+    let open =
+        |path: &Path| Store::open(path, resume).with_context(|| format!("failed to write in {}", path.display()));
+    results.map(open).transpose()
+}
+
+/// How many guests run side by side: as many as are wanted, or as this machine has room for.
+pub(super) fn width(jobs: Option<u16>, families: &[Family], memory: u64) -> usize {
+    let trials = families.iter().map(|family| family.references.len() + family.mutants.len()).sum();
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    jobs.map_or_else(|| fleet::width(trials, processors, available(&Roots::default()), memory), usize::from)
 }
 
 pub(super) fn choose_accel(
