@@ -17,7 +17,9 @@ pub(super) fn look(field: &Field<'_>, least: &[Counts], words: &mut [[u64; WRITE
     let word = first(field, least, words).and_then(|()| {
         field.wait_a_round(WAIT);
         if field.fault == Some(Fault::LeakySnapshot) {
-            let _ = field.layout.area.put(field.pages[0].1 + Field::offset(0), field.word(0, 0, least[0][0] + 9));
+            // A count that the parent has yet to write.
+            let later = field.word(0, 0, count(field, 0, 0, words[0][0]) + 9);
+            let _ = field.layout.area.put(field.pages[0].1 + Field::offset(0), later);
         }
         again(field, words)
     });
@@ -42,14 +44,17 @@ fn again(field: &Field<'_>, words: &[[u64; WRITERS as usize]]) -> Result<(), Chi
         let looked = field.layout.area.read(field.pages[index].1, size, |words| {
             let now = |slot| words[Field::offset(slot) / 8];
             let slot = (0..WRITERS as usize).find(|slot| now(*slot) != kept[*slot])?;
-            // The count is that of the first look, in which it was right.
-            let was = kept[slot] as u32;
-            let was = if field.word(index, slot, 0) == kept[slot] { 0 } else { was };
+            let was = count(field, index, slot, kept[slot]);
             Some(Odd { eye: Eye::Again, index, offset: Field::offset(slot), least: was, most: was, word: now(slot) })
         });
         told(index, looked)?;
     }
     Ok(())
+}
+
+/// The count in a word of the first look, in which it was right.
+fn count(field: &Field<'_>, index: usize, slot: usize, word: u64) -> u32 {
+    if field.word(index, slot, 0) == word { 0 } else { word as u32 }
 }
 
 fn told(index: usize, looked: Result<Option<Odd>, Signal>) -> Result<(), ChildWord> {
