@@ -25,6 +25,7 @@ use cowcheck::executor::pins::{self, Held};
 use cowcheck::executor::pool::WORKER_ARG;
 use cowcheck::executor::request::Devices;
 use cowcheck::executor::treat;
+use cowcheck::explore::source::unmet;
 use cowcheck::here;
 use cowcheck::provide::machine::Machine;
 use cowcheck::provide::needs::Needs;
@@ -225,7 +226,7 @@ fn manner(machine: &Machine, fault: Option<Fault>) -> Manner {
 fn fits(scenario: &Scenario, machine: &Machine) -> bool {
     let waits = |op: &Op| matches!(op, Op::Ksm | Op::Reclaim | Op::CollapseOf(..));
     let a_exits = scenario.steps.iter().any(|step| step.actor == Actor::A && step.op == Op::Exit);
-    !scenario.has(waits) && !a_exits && Needs::of(scenario, PAGE).unmet(machine).is_none()
+    !scenario.has(waits) && !a_exits && unmet(&Needs::of(scenario, PAGE), machine).is_none()
 }
 
 /// Makes the scenarios and has them run. How many there were.

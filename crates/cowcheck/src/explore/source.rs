@@ -10,8 +10,8 @@ use cowcheck_model::text;
 use super::ledger::next_in;
 use super::order::{Scenarios, Shard, Subject};
 use crate::executor::pool::fits;
-use crate::provide::machine::Machine;
-use crate::provide::needs::Needs;
+use crate::provide::machine::{Machine, Migrate};
+use crate::provide::needs::{Needs, Unmet};
 
 /// The next scenarios, to be run in one go.
 #[derive(Debug, Default)]
@@ -47,6 +47,18 @@ pub struct Source {
 
 /// How many scenarios are taken from a corpus of before, the last ones.
 const MOST_CORPUS: usize = 20_000;
+
+/// Why a campaign does not run on this machine what has these needs.
+pub fn unmet(needs: &Needs, machine: &Machine) -> Option<Unmet> {
+    if needs.migrate && machine.migrate == Migrate::ByCompaction {
+        // It would take a third of the time, and few pages are ever moved.
+        return Some(Unmet {
+            reason: "pages can be moved by compacting all memory only, which is left to the checks".to_owned(),
+            remedy: "a machine with two NUMA nodes, as guests have".to_owned(),
+        });
+    }
+    needs.unmet(machine)
+}
 
 impl Source {
     /// Begins with number `below`.
@@ -117,7 +129,7 @@ impl Source {
             let held = self.held.take();
             let Some((name, scenario, numbered)) = held.or_else(|| self.one()) else { break };
             let needs = Needs::of(&scenario, machine.page_size);
-            if let Some(unmet) = needs.unmet(machine) {
+            if let Some(unmet) = unmet(&needs, machine) {
                 let remedy =
                     if unmet.remedy.is_empty() { String::new() } else { format!(" (remedy: {})", unmet.remedy) };
                 *batch.skipped.entry(format!("{}{remedy}", unmet.reason)).or_default() += 1;

@@ -74,8 +74,8 @@ pub struct Machine {
     pub ksm: Ksm,
     /// Can folios be split by debugfs? If not, why.
     pub split: Result<(), String>,
-    /// Can pages be moved: is there another node, or may memory be compacted?
-    pub migrate: bool,
+    /// How pages can be moved.
+    pub migrate: Migrate,
     /// What /proc/self/pagemap shows.
     pub pagemap: Pagemap,
     /// Can the kernel log be read?
@@ -201,6 +201,17 @@ pub enum Ksm {
     On,
 }
 
+/// How pages can be moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Migrate {
+    /// Not at all.
+    No,
+    /// By compacting all memory, which moves what it likes.
+    ByCompaction,
+    /// To another NUMA node.
+    ToNode,
+}
+
 /// What /proc/self/pagemap shows (Documentation/admin-guide/mm/pagemap.rst).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pagemap {
@@ -257,7 +268,7 @@ impl Machine {
                 .open(roots.debugfs().join("split_huge_pages"))
                 .map(drop)
                 .map_err(|error| error.to_string()),
-            migrate: can_migrate(roots),
+            migrate: migrate(roots),
             pagemap: pagemap(roots),
             kmsg: File::open(roots.dev.join("kmsg")).is_ok(),
             could_not: Vec::new(),
@@ -426,10 +437,14 @@ fn helper(roots: &Roots) -> Helper {
     }
 }
 
-fn can_migrate(roots: &Roots) -> bool {
+fn migrate(roots: &Roots) -> Migrate {
     let nodes = roots::text(&roots.sys.join("devices/system/node/has_memory")).unwrap_or_default();
     let compacts = || OpenOptions::new().write(true).open(roots.proc.join("sys/vm/compact_memory")).is_ok();
-    crate::executor::treat::nodes(&nodes).len() > 1 || compacts()
+    match crate::executor::treat::nodes(&nodes).len() {
+        2.. => Migrate::ToNode,
+        _ if compacts() => Migrate::ByCompaction,
+        _ => Migrate::No,
+    }
 }
 
 fn gup_test(roots: &Roots) -> Option<PathBuf> {

@@ -9,7 +9,7 @@ use cowcheck_model::storm::Rival;
 use cowcheck_model::verdict::Verdict;
 use cowcheck_sys::uffd::feature;
 
-use super::machine::{Helper, Ksm, Machine, Pagemap, Setting, ThpSize, about};
+use super::machine::{Helper, Ksm, Machine, Migrate, Pagemap, Setting, ThpSize, about};
 use super::pool::pages_taken;
 use super::{CouldNot, Thing};
 
@@ -214,7 +214,7 @@ impl Needs {
             };
             return unmet(format!("folios cannot be split by debugfs: {why}"), remedy);
         }
-        if self.migrate && !machine.migrate {
+        if self.migrate && machine.migrate == Migrate::No {
             return unmet(
                 "pages cannot be moved: one node, and no compaction",
                 "run as root, with CONFIG_COMPACTION=y",
