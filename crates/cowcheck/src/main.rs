@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     }
     // This program started again by itself, with an argument that no person gives.
     match std::env::args().nth(1).as_deref() {
-        Some(pool::WORKER_ARG) => match worker::main() {
+        Some(pool::WORKER_ARG) => match worker::main(std::env::args().nth(2).and_then(|number| number.parse().ok())) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         },

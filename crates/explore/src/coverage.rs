@@ -184,10 +184,8 @@ pub fn goal_key(name: &str) -> String {
     format!("goal: {name}")
 }
 
-/// All that a trace's steps did, as texts that the next release understands, too: transitions, and the goals that were
-/// met.
-pub fn keys(trace: &Trace) -> BTreeSet<String> {
-    let transitions = transitions(trace);
+/// The transitions, and the goals that they meet, as texts that the next release understands, too.
+pub fn keys(transitions: &BTreeSet<Transition>) -> BTreeSet<String> {
     let goals = GOALS.iter().filter(|goal| transitions.iter().any(goal.is_met)).map(|goal| goal_key(goal.name));
     goals.chain(transitions.iter().map(ToString::to_string)).collect()
 }

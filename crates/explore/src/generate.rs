@@ -7,7 +7,7 @@ use cowcheck_model::step::{Actor, Op, Step};
 
 use crate::draft::Draft;
 use crate::menu::{self, Choice, Group, STEPS, Word};
-use crate::prelude::{STAGES, steps};
+use crate::prelude::BEGINNINGS;
 use crate::random::Random;
 
 /// How many steps a scenario gets beside its beginning and the reads at its end.
@@ -108,12 +108,11 @@ impl Mood {
 }
 
 fn begin(draft: &mut Draft, random: &mut Random, mood: &Mood) {
-    for stage in STAGES {
-        let Some((_, text)) = random.weighted(stage, |(weight, _)| *weight) else { continue };
-        let steps = steps(text);
+    for stage in BEGINNINGS.iter() {
+        let Some((_, steps)) = random.weighted(stage, |(weight, _)| *weight) else { continue };
         if steps.iter().all(|step| mood.allows(&step.op)) {
             for step in steps {
-                draft.push(step.actor, step.op);
+                draft.push(step.actor, step.op.clone());
             }
         }
     }

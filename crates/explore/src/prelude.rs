@@ -1,11 +1,13 @@
 //! How many scenarios begin: on their way to states that single steps seldom reach together.
 
+use std::sync::LazyLock;
+
 use cowcheck_model::step::Step;
 use cowcheck_model::text::{HEADER, parse};
 
 /// Weights and steps, for seven things in turn: what is there, how it is mapped, what else was asked for it, who shares it,
 /// what holds it, what is done to it then, who writes first.
-pub(crate) const STAGES: [&[(u32, &str)]; 7] = [
+const STAGES: [&[(u32, &str)]; 7] = [
     &[
         (16, "A write all"),
         (2, "A touch all"),
@@ -75,6 +77,12 @@ pub(crate) const STAGES: [&[(u32, &str)]; 7] = [
     ],
     &[(6, ""), (4, "A write all"), (2, "B write all"), (1, "A write lower"), (1, "B write upper")],
 ];
+
+/// The same with their steps.
+pub(crate) static BEGINNINGS: LazyLock<Vec<Vec<(u32, Vec<Step>)>>> = LazyLock::new(|| {
+    let read = |stage: &&[(u32, &str)]| stage.iter().map(|(weight, text)| (*weight, steps(text))).collect();
+    STAGES.iter().map(read).collect()
+});
 
 /// The steps of a text; nothing of one that is none, which a test rules out.
 pub(crate) fn steps(text: &str) -> Vec<Step> {

@@ -331,7 +331,9 @@ fn short_sequences_find_every_planted_bug_that_their_menu_is_about() {
 fn what_is_new_is_told_once_and_goals_can_be_met() {
     let generator = Generator::new(17, vec![SMALL]);
     let keys: BTreeSet<String> = (0..300)
-        .flat_map(|number| coverage::keys(&run(&generator.scenario(number), Choices::Random(number))))
+        .flat_map(|number| {
+            coverage::keys(&coverage::transitions(&run(&generator.scenario(number), Choices::Random(number))))
+        })
         .collect();
     assert!(
         keys.contains("fork: pte exclusive writable soft-dirty -> pte shared not-exclusive soft-dirty"),

@@ -149,12 +149,15 @@ impl<'a> Line<'a> {
 
     /// Takes the next word, one of a table.
     fn one_of<T: Copy>(&mut self, table: &[(T, &str)]) -> Result<T, SyntaxError> {
-        let all = || table.iter().map(|(_, word)| *word);
-        let expected = match self.peek().and_then(|found| nearest(found.text, all())) {
-            Some(near) => format!("`{near}`, or another of {}", choice(all())),
-            None => choice(all()),
-        };
-        self.read(&expected, |text| known(table, text))
+        let word = self.take();
+        word.and_then(|word| known(table, word.text)).ok_or_else(|| {
+            let all = || table.iter().map(|(_, word)| *word);
+            let expected = match word.and_then(|found| nearest(found.text, all())) {
+                Some(near) => format!("`{near}`, or another of {}", choice(all())),
+                None => choice(all()),
+            };
+            self.error(word, expected)
+        })
     }
 
     /// Takes the next word if it is `text`.

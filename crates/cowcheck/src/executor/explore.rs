@@ -278,8 +278,8 @@ impl Worker {
 
     fn weigh(&mut self, trace: Trace) -> Ran {
         let verdict = judge(&trace);
-        let new: Vec<String> =
-            coverage::keys(&trace).into_iter().filter(|key| self.covered.insert(key.clone())).collect();
+        let new = coverage::transitions(&trace).into_iter().filter(|transition| self.covered.insert(*transition));
+        let new = coverage::keys(&new.collect()).into_iter().collect();
         let why = match &verdict {
             Verdict::Inconclusive { reason } => cause(&trace, reason),
             _ => String::new(),

@@ -53,13 +53,17 @@ pub fn observe(
 ) -> io::Result<Vec<Observed>> {
     let mut found: Vec<Observed> = Vec::new();
     for part in places {
-        let huge = huge_ranges(table, memory, page_size, part)?;
         let mut bytes = vec![0; part.pages.count as usize * 8];
         let address = part.address;
         table.pagemap.read_exact_at(&mut bytes, (address / page_size * 8) as u64)?;
+        let entries = bytes.as_chunks::<8>().0;
+        let huge = match memory.kind.is_hugetlb() || may_be_huge(entries, address / page_size, page_size) {
+            true => huge_ranges(table, memory, page_size, part)?,
+            false => vec![],
+        };
         let is_huge = |at| huge.iter().any(|(start, end)| (*start..*end).contains(&at));
         let mut before = 0;
-        for (i, entry) in bytes.as_chunks::<8>().0.iter().enumerate() {
+        for (i, entry) in entries.iter().enumerate() {
             let entry = u64::from_ne_bytes(*entry);
             let page = part.pages.first + i as u32;
             let present = bit(entry, 63);
@@ -94,6 +98,28 @@ pub fn observe(
         }
     }
     Ok(found)
+}
+
+/// Can a huge leaf entry map some of these pages, the first of which is number `first` of the address space? It maps pages
+/// that follow each other, from a frame that is aligned as they are. Asking the kernel costs as much as all the entries.
+fn may_be_huge(entries: &[[u8; 8]], first: usize, page_size: usize) -> bool {
+    // As many entries as a table has.
+    let block = page_size / 8;
+    let base = |at: usize| {
+        let entry = u64::from_ne_bytes(entries[at]);
+        // Without CAP_SYS_ADMIN all frames are 0.
+        let frame = |pfn: u64| pfn.checked_sub(if pfn == 0 { 0 } else { ((first + at) % block) as u64 });
+        bit(entry, 63).then(|| frame(entry & PFN)).flatten().filter(|base| base.is_multiple_of(block as u64))
+    };
+    let mut at = 0;
+    while at < entries.len() {
+        let end = entries.len().min(at + block - (first + at) % block);
+        if base(at).is_some_and(|wanted| (at..end).all(|other| base(other) == Some(wanted))) {
+            return true;
+        }
+        at = end;
+    }
+    false
 }
 
 fn follows(last: &Observed, pfn: u64) -> bool {
@@ -167,4 +193,34 @@ fn huge_by_smaps(process: &str, start: usize, end: usize) -> io::Result<Vec<(usi
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: usize = 4096;
+
+    /// Entries of present pages with these frames.
+    fn entries(frames: impl IntoIterator<Item = u64>) -> Vec<[u8; 8]> {
+        frames.into_iter().map(|pfn| (1 << 63 | pfn).to_ne_bytes()).collect()
+    }
+
+    #[test]
+    fn only_frames_in_order_and_aligned_may_be_huge() {
+        let may_be = |frames: &[[u8; 8]], first| may_be_huge(frames, first, PAGE);
+        assert!(may_be(&entries(0x4000..0x4200), 0x200));
+        assert!(!may_be(&entries(0x4001..0x4201), 0x200), "not aligned");
+        assert!(may_be(&entries(0x4003..0x4200), 0x203), "what is left of one");
+        assert!(
+            !may_be(&entries((0x4000..0x4200).map(|pfn| if pfn == 0x4100 { 7 } else { pfn })), 0x200),
+            "one copied"
+        );
+        assert!(may_be(&entries((0x9000..0x9100).chain(0x4000..0x4200)), 0x100), "the second");
+        assert!(may_be(&entries([0; 512]), 0), "frames that are not shown");
+        let mut hole = entries(0x4000..0x4200);
+        hole[9] = [0; 8];
+        assert!(!may_be(&hole, 0));
+        assert!(!may_be(&[], 5));
+    }
 }

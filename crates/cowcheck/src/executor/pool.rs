@@ -11,12 +11,13 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
+use rustix::thread::{CpuSet, sched_getaffinity};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::request::{Request, Response};
 
-/// The hidden first argument that makes this program a worker.
+/// The hidden first argument that makes this program a worker. A second one is the processor that it stays on.
 pub const WORKER_ARG: &str = "__worker";
 
 /// This very program, wherever it lies and whatever has been put in its place since.
@@ -130,7 +131,7 @@ pub fn run(
     // The queue is taken from its end.
     list.waiting.sort_by_key(|job| (job.cost, std::cmp::Reverse(job.index)));
     let width = width.min(list.waiting.len().max(1));
-    let running = serve(&mut list, width, free);
+    let running = serve(&mut list, width, false, free);
     list.waiting.iter().map(|job| job.index).chain(running).collect()
 }
 
@@ -152,10 +153,21 @@ impl<F: FnMut(Option<News>) -> Wish> Source<Request> for List<F> {
     }
 }
 
-/// The same for jobs that come one by one. Returns those that were begun and not done.
-pub fn serve<Q: Ask>(source: &mut dyn Source<Q>, width: usize, mut free: BTreeMap<u64, u64>) -> Vec<usize> {
+/// The same for jobs that come one by one. Returns those that were begun and not done. If they are `settled`, each worker
+/// stays on a processor of its own, where there are enough.
+pub fn serve<Q: Ask>(
+    source: &mut dyn Source<Q>,
+    width: usize,
+    settled: bool,
+    mut free: BTreeMap<u64, u64>,
+) -> Vec<usize> {
     let (send, news) = mpsc::channel();
-    let mut seats: Vec<Seat<Q>> = (0..width.max(1)).map(|number| Seat::new(number, send.clone())).collect();
+    let processors = if settled { processors() } else { vec![] };
+    let seat = |number| {
+        let processor = processors.get(number).copied().filter(|_| (2..=processors.len()).contains(&width));
+        Seat::new(number, processor, send.clone())
+    };
+    let mut seats: Vec<Seat<Q>> = (0..width.max(1)).map(seat).collect();
     let mut stopped = false;
     loop {
         let mut had_job = false;
@@ -226,6 +238,12 @@ pub fn serve<Q: Ask>(source: &mut dyn Source<Q>, width: usize, mut free: BTreeMa
     }
 }
 
+/// Those that this process may run on.
+fn processors() -> Vec<usize> {
+    let allowed = sched_getaffinity(None);
+    allowed.map_or(vec![], |allowed| (0..CpuSet::MAX_CPU).filter(|number| allowed.is_set(*number)).collect())
+}
+
 fn give_back<Q>(job: Option<&Job<Q>>, free: &mut BTreeMap<u64, u64>) {
     if let Some((size, pages)) = job.and_then(|job| job.hugetlb) {
         free.entry(size).and_modify(|free| *free += pages);
@@ -248,6 +266,8 @@ type Message<A> = (usize, u32, Result<A, String>);
 /// A place for one worker, and the thread that reads what it says.
 struct Seat<Q: Ask> {
     number: usize,
+    /// Where its worker stays.
+    processor: Option<usize>,
     /// Which worker sits here: one that was replaced may still be heard of.
     generation: u32,
     news: Sender<Message<Q::Answer>>,
@@ -258,8 +278,8 @@ struct Seat<Q: Ask> {
 }
 
 impl<Q: Ask> Seat<Q> {
-    fn new(number: usize, news: Sender<Message<Q::Answer>>) -> Self {
-        Seat { number, generation: 0, news, worker: None, job: None, deadline: Instant::now() }
+    fn new(number: usize, processor: Option<usize>, news: Sender<Message<Q::Answer>>) -> Self {
+        Seat { number, processor, generation: 0, news, worker: None, job: None, deadline: Instant::now() }
     }
 
     fn begin(&mut self, job: Job<Q>) -> io::Result<()> {
@@ -283,6 +303,7 @@ impl<Q: Ask> Seat<Q> {
         let mut command = Command::new(MYSELF);
         // Its own group, so that Ctrl-C reaches this process only, which ends the run in order.
         command.arg0("cowcheck").arg(WORKER_ARG).process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(self.processor.map(|processor| processor.to_string()));
         let spawned = command.spawn().map_err(|error| io::Error::new(error.kind(), format!("{MYSELF}: {error}")));
         let worker = self.worker.insert(spawned?);
         let stdout = worker.stdout.take().ok_or_else(|| io::Error::other("no pipe to it"))?;

@@ -9,6 +9,7 @@ use std::io::{self, BufRead, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use cowcheck_explore::coverage::Transition;
 use cowcheck_model::checker::judge;
 use cowcheck_model::pages::Run;
 use cowcheck_model::scenario::Scenario;
@@ -18,6 +19,7 @@ use cowcheck_model::trace::{End, Record, Trace, VERSION};
 use cowcheck_model::verdict::{Kind, Verdict};
 use cowcheck_sys::process::{self, Fork};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::explore::Work;
 use super::family::{self, Patience, Plan};
@@ -48,7 +50,16 @@ fn is_inconclusive(response: &Response) -> bool {
 }
 
 /// Runs requests until standard input ends.
-pub fn main() -> io::Result<()> {
+///
+/// With the number of a `processor` everybody stays on that one: a family takes turns, and to wake somebody on another
+/// processor takes longer.
+pub fn main(processor: Option<usize>) -> io::Result<()> {
+    if let Some(processor) = processor {
+        let mut set = CpuSet::new();
+        set.set(processor);
+        // Where it may not run there it runs where it may.
+        let _ = sched_setaffinity(None, &set);
+    }
     process::adopt_orphans()?;
     process::wake_on_child()?;
     process::call(b"cow-worker");
@@ -111,7 +122,7 @@ pub(super) struct Worker {
     /// another's memory is foreign, too.
     pub(super) nonce: u16,
     /// What the explorer has been told already.
-    pub(super) covered: HashSet<String>,
+    pub(super) covered: HashSet<Transition>,
 }
 
 /// How one run ended, as the worker saw it.

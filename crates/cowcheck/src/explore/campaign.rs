@@ -95,12 +95,14 @@ pub fn run(
             .collect()
     };
     here::with_settings(&needs, order.jobs, settings, |machine, jobs, notes| {
+        // Steps at once want more than one processor.
+        let settled = !order.subject.at_once;
         let mut campaign = Campaign::new(order, machine, jobs, settings == Settings::ForGood, interrupted, tell);
         for note in notes {
             campaign.tell(News::Note(note));
         }
         campaign.tell(News::Start { kernel: kernel_name(), total: campaign.source.total() });
-        pool::serve(&mut campaign, jobs, here::free_hugetlb(machine));
+        pool::serve(&mut campaign, jobs, settled, here::free_hugetlb(machine));
         campaign.finish()
     })
 }
