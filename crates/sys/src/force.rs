@@ -23,8 +23,10 @@ impl Force {
 
     /// Writes to a part of the area, whatever its protection. EIO says that the kernel would not, and what came before
     /// the page in question may have been written.
-    pub fn write(&self, area: &Area, offset: usize, bytes: &[u8]) -> io::Result<()> {
-        let address = area.address_of(offset, bytes.len())?;
+    pub fn write(&self, area: &Area, offset: usize, words: &[u64]) -> io::Result<()> {
+        let address = area.address_of(offset, size_of_val(words))?;
+        // SAFETY: the words lie there for as long as they are borrowed, and every byte of a word may be read.
+        let bytes = unsafe { std::slice::from_raw_parts(words.as_ptr().cast::<u8>(), size_of_val(words)) };
         self.0.write_all_at(bytes, address as u64)
     }
 }
@@ -47,7 +49,7 @@ mod tests {
         let area = Area::reserve(page, page).unwrap();
         area.map(0, page, Source::Anonymous, Prot::Ro).unwrap();
         let force = Force::open().unwrap();
-        let written = force.write(&area, 8, &7u64.to_ne_bytes());
+        let written = force.write(&area, 8, &[7]);
         match allowed(page) {
             Ok(()) => {
                 written.unwrap();
@@ -56,7 +58,7 @@ mod tests {
             }
             Err(_) => assert!(written.is_err()),
         }
-        assert!(force.write(&area, page - 4, &[0; 8]).is_err());
-        assert!(force.write(&area, usize::MAX, &[0; 8]).is_err());
+        assert!(force.write(&area, page - 4, &[0]).is_err());
+        assert!(force.write(&area, usize::MAX, &[0]).is_err());
     }
 }

@@ -278,9 +278,7 @@ impl Scratch {
 fn tell(bytes: &[u8], size: usize, first: u32, page: &mut impl FnMut(u32, &[u64])) {
     let mut words = vec![0u64; size / 8];
     for (number, bytes) in (first..).zip(bytes.chunks_exact(size)) {
-        for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(8)) {
-            *word = u64::from_ne_bytes(bytes.try_into().unwrap_or_default());
-        }
+        words.iter_mut().zip(bytes.as_chunks().0).for_each(|(word, bytes)| *word = u64::from_ne_bytes(*bytes));
         page(number, &words);
     }
 }

@@ -14,8 +14,7 @@ pub fn poke(layout: &Layout, runs: &[Run], stamp: impl Fn(u32) -> Stamp) -> Step
     done(Force::open().and_then(|force| {
         layout.each(runs).try_for_each(|(page, offset)| {
             stamp(page).fill(&mut words);
-            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-            force.write(&layout.area, offset, &bytes)
+            force.write(&layout.area, offset, &words)
         })
     }))
 }
