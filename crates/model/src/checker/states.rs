@@ -64,8 +64,11 @@ impl Findings<'_> {
 
 impl Judge<'_> {
     pub(super) fn states(&mut self, number: u32, step: &Step, states: &[Observed]) {
-        let frames = Places::new(states, |seen| Some(seen.pfn).filter(|pfn| seen.state.present && *pfn != 0));
-        let entries = Places::new(states, |seen| seen.swap.filter(|_| seen.state.swapped));
+        // Only what is marked exclusive must not be anywhere else.
+        let marked = states.iter().any(|seen| seen.state.exclusive == Some(true));
+        let placed = if marked { states } else { &[] };
+        let frames = Places::new(placed, |seen| Some(seen.pfn).filter(|pfn| seen.state.present && *pfn != 0));
+        let entries = Places::new(placed, |seen| seen.swap.filter(|_| seen.state.swapped));
         self.learn_uffd_wp(step, states);
         let Some(observed) = states.first() else { return };
         let mut found = Findings { observed, all: vec![] };
