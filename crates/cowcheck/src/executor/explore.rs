@@ -203,7 +203,8 @@ impl Worker {
                 Ok(scenario) => scenarios.push(scenario),
                 // Made for another page size, most likely. Those before it are run, in order.
                 Err(error) => {
-                    let spent = self.run_each(&scenarios, manner, &mut |worker, trace| ran.push(worker.weigh(trace)));
+                    let spent =
+                        self.run_each(&scenarios, manner, false, &mut |worker, trace| ran.push(worker.weigh(trace)));
                     scenarios.clear();
                     if spent {
                         return Done::Batch { ran, spent };
@@ -212,12 +213,19 @@ impl Worker {
                 }
             }
         }
-        let spent = self.run_each(&scenarios, manner, &mut |worker, trace| ran.push(worker.weigh(trace)));
+        let spent = self.run_each(&scenarios, manner, false, &mut |worker, trace| ran.push(worker.weigh(trace)));
         Done::Batch { ran, spent }
     }
 
-    /// Runs the scenarios, each once, with as few families as that takes. `true` if a process could not be killed.
-    fn run_each(&mut self, scenarios: &[Scenario], manner: &Manner, each: &mut dyn FnMut(&mut Worker, Trace)) -> bool {
+    /// Runs the scenarios, each once, with as few families as that takes. The numbers of `frames` are for whoever reads a
+    /// trace: nothing is judged by them alone. `true` if a process could not be killed.
+    fn run_each(
+        &mut self,
+        scenarios: &[Scenario],
+        manner: &Manner,
+        frames: bool,
+        each: &mut dyn FnMut(&mut Worker, Trace),
+    ) -> bool {
         let page_size = self.page_size as usize;
         let device = manner.devices.helper.as_deref();
         let look = device.and_then(|device| Look::open(device, page_size, manner.fault).ok());
@@ -225,6 +233,7 @@ impl Worker {
             scenario,
             page_size: self.page_size,
             states: true,
+            frames,
             patience: Patience::BRIEF,
             fault: manner.fault,
             devices: &manner.devices,
@@ -294,7 +303,7 @@ impl Worker {
         // Runs it once, with a family of its own.
         let mut once = |scenario: &Scenario| -> Option<Trace> {
             let mut seen = None;
-            spent |= self.run_each(std::slice::from_ref(scenario), manner, &mut |_, trace| seen = Some(trace));
+            spent |= self.run_each(std::slice::from_ref(scenario), manner, true, &mut |_, trace| seen = Some(trace));
             seen.filter(|trace| Wrong::of(&judge(trace)) == Some(wrong))
         };
         let measure = |once: &mut dyn FnMut(&Scenario) -> Option<Trace>, scenario: &Scenario| {

@@ -66,6 +66,8 @@ pub struct Plan<'a> {
     pub page_size: u32,
     /// Record page states after every step?
     pub states: bool,
+    /// With the numbers of their frames?
+    pub frames: bool,
     /// How long a refusal of collapse or page-out is met with another try.
     pub patience: Patience,
     /// A fault to plant.
@@ -289,11 +291,15 @@ impl Member<'_> {
             return self.plan.family_states(self.turns);
         }
         let all = [Run { first: 0, count: self.layout.pages() }];
-        self.states(&all).unwrap_or_default()
+        self.seen(&all, self.plan.frames).unwrap_or_default()
     }
 
     /// The states of some of this actor's own pages.
     fn states(&self, runs: &[Run]) -> io::Result<Vec<Observed>> {
+        self.seen(runs, true)
+    }
+
+    fn seen(&self, runs: &[Run], frames: bool) -> io::Result<Vec<Observed>> {
         if let Some(look) = self.plan.look {
             return look.of(self.me, 0, &self.places(runs));
         }
@@ -304,11 +310,8 @@ impl Member<'_> {
                 self.pagemap.get_or_init(|| opened)
             }
         };
-        self.observe(pagemap, self.me, &self.places(runs))
-    }
-
-    fn observe(&self, pagemap: &Pagemap, actor: Actor, places: &[Place]) -> io::Result<Vec<Observed>> {
-        page_state::observe(pagemap, actor, self.plan.scenario.memory, self.layout.page_size(), places)
+        let (memory, page_size) = (self.plan.scenario.memory, self.layout.page_size());
+        page_state::observe(pagemap, self.me, memory, page_size, &self.places(runs), frames)
     }
 
     /// Does one operation.
@@ -608,7 +611,9 @@ impl Member<'_> {
         };
         if self.plan.states && self.plan.look.is_none() {
             // What it did to the other's pages; only root may look, and what is not seen is not told.
-            let seen = Pagemap::open_of(pid).and_then(|pagemap| self.observe(&pagemap, owner, &places));
+            let (memory, page_size) = (self.plan.scenario.memory, self.layout.page_size());
+            let seen = Pagemap::open_of(pid)
+                .and_then(|pagemap| page_state::observe(&pagemap, owner, memory, page_size, &places, self.plan.frames));
             record.states = seen.unwrap_or_default();
         }
         result

@@ -43,13 +43,15 @@ impl Pagemap {
     }
 }
 
-/// The states of the pages at these places of a page table, as few runs as possible.
+/// The states of the pages at these places of a page table, as few runs as possible: many fewer without the numbers of
+/// `frames`.
 pub fn observe(
     table: &Pagemap,
     actor: Actor,
     memory: Memory,
     page_size: usize,
     places: &[Place],
+    frames: bool,
 ) -> io::Result<Vec<Observed>> {
     let mut found: Vec<Observed> = Vec::new();
     for part in places {
@@ -67,7 +69,7 @@ pub fn observe(
             let entry = u64::from_ne_bytes(*entry);
             let page = part.pages.first + i as u32;
             let present = bit(entry, 63);
-            let pfn = if present { entry & PFN } else { 0 };
+            let pfn = if present && frames { entry & PFN } else { 0 };
             let pmd = present && is_huge(address + i * page_size);
             // Most pages differ from the one before in nothing but the frame's number.
             if let Some(last) = found.last_mut().filter(|last| last.pages.end() == page && i > 0)

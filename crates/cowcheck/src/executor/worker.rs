@@ -108,7 +108,7 @@ fn soft_dirty() -> bool {
     let all = [Place { pages: Run { first: 0, count: 1 }, address: layout.area.address(0) }];
     layout.area.store(0).is_ok()
         && Pagemap::open()
-            .and_then(|pagemap| super::page_state::observe(&pagemap, Actor::A, memory, page, &all))
+            .and_then(|pagemap| super::page_state::observe(&pagemap, Actor::A, memory, page, &all, false))
             .is_ok_and(|states| states.iter().all(|observed| observed.state.soft_dirty))
 }
 
@@ -176,6 +176,7 @@ impl Worker {
             scenario,
             page_size: self.page_size,
             states: request.states,
+            frames: true,
             patience: Patience::FULL,
             fault: request.fault,
             devices: &request.devices,
