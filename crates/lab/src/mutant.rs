@@ -30,6 +30,8 @@ pub struct Mutant {
     pub first: Vec<String>,
     /// Is this form correct? Then everything must pass.
     pub control: bool,
+    /// How many processors it takes to show: two for a race.
+    pub processors: u32,
     /// How it gets into a kernel.
     pub plant: Plant,
 }
@@ -152,9 +154,18 @@ struct File {
     first: Vec<String>,
     #[serde(default)]
     control: bool,
+    #[serde(default = "one")]
+    processors: u32,
     in_place: Option<InPlace>,
     #[serde(default, rename = "edit")]
     edits: Vec<Edit>,
+}
+
+/// What every guest can have.
+const MOST_PROCESSORS: u32 = 8;
+
+fn one() -> u32 {
+    1
 }
 
 #[derive(Deserialize)]
@@ -193,6 +204,10 @@ pub fn parse(name: &str, text: &str) -> Result<Mutant, SyntaxError> {
             }
         }
     }
+    if !(1..=MOST_PROCESSORS).contains(&file.processors) {
+        let expected = format!("a number of processors from 1 to {MOST_PROCESSORS}");
+        return Err(error(place("processors"), &format!("processors = {}", file.processors), &expected));
+    }
     let is_seen = !file.control && file.unobservable.is_none();
     if is_seen == file.breaks.is_empty() {
         let expected = if is_seen { "the rules by which it is seen" } else { "no rules: nobody sees it" };
@@ -209,6 +224,7 @@ pub fn parse(name: &str, text: &str) -> Result<Mutant, SyntaxError> {
         unobservable: file.unobservable,
         first: file.first,
         control: file.control,
+        processors: file.processors,
         plant,
     })
 }
@@ -231,7 +247,8 @@ mod tests {
         assert_eq!((mutant.area.to_string().as_str(), mutant.breaks.as_slice()), ("fork", &[Rule::PinCoherence][..]));
         assert!(matches!(&mutant.plant, Plant::Edits { number: 0, edits } if edits.len() == 2));
         let mutant = parsed(&format!("{HEAD}first = [\"cow/*\"]\n[in-place]\nbug = 3\n")).unwrap();
-        assert_eq!((mutant.number(), mutant.first.len()), (3, 1));
+        assert_eq!((mutant.number(), mutant.first.len(), mutant.processors), (3, 1, 1));
+        assert_eq!(parsed(&format!("{HEAD}processors = 2\n{EDIT}")).unwrap().processors, 2);
         let control = HEAD.replace("breaks = [\"pin-coherence\"]", "control = true");
         assert!(parsed(&format!("{control}[in-place]\nbug = 0\n")).unwrap().control);
     }
@@ -252,6 +269,7 @@ mod tests {
         fails(&format!("{HEAD}{}", EDIT.replace("@bug@", "1")), "expected @bug@ in the text");
         fails(&format!("{HEAD}{EDIT}nth = 0\n"), "expected a number from 1");
         fails(&format!("{}{EDIT}", HEAD.replace("\"pin-coherence\"", "")), "m.toml:3:1: found no rules");
+        fails(&format!("{HEAD}processors = 0\n{EDIT}"), "m.toml:5:1: found processors = 0, expected a number");
         fails(&format!("{HEAD}unobservable = \"u\"\n{EDIT}"), "expected no rules");
         fails(&format!("{HEAD}{}", EDIT.replace("before", "above")), "`before`, `after`, `instead`");
         fails(&format!("{HEAD}{}", EDIT.replace("file = \"mm/a.c\"\n", "")), "missing field `file`");

@@ -64,6 +64,7 @@ Examples:
   cowcheck lab explore 'in-place-*'               60 s for each, on a stock kernel
   cowcheck lab explore --time 10m --results out   every mutant; goes on with --resume
   cowcheck lab explore --exhaustive 3 in-place-dirty
+  cowcheck lab explore --at-once                  the races
 
 First the kernels without a bug and the correct forms are explored for as long: what is found there is a false
 alarm, and no mutant is explored then.
@@ -141,6 +142,10 @@ pub struct LabExploreArgs {
     /// The same number gives the same scenarios, everywhere
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
+    /// With steps that happen at the same time, in guests with two processors; without a pattern only mutants that are
+    /// races, which are left out otherwise
+    #[arg(long, conflicts_with = "exhaustive")]
+    pub at_once: bool,
     /// Only this memory, as the language writes it: 'thp 2M', 'anon 4K x16'; may be given several times
     #[arg(long, value_name = "MEMORY")]
     pub on: Vec<String>,

@@ -24,9 +24,17 @@ use crate::vm::directory::Directory;
 use crate::vm::qemu::{self, Accel, Machine};
 use crate::vm::slim::loaded_part;
 
+/// So many processors a guest needs for steps at once.
+const AT_ONCE: u32 = 2;
+
 /// Explores every mutant.
 pub(super) fn main(args: &LabExploreArgs) -> anyhow::Result<Code> {
-    let mutants = with_controls(chosen(&args.globs)?)?;
+    let mut mutants = chosen(&args.globs)?;
+    if args.globs.is_empty() {
+        // One step after the other there is no race, and what is none is found without.
+        mutants.retain(|mutant| (mutant.processors > 1) == args.at_once);
+    }
+    let mutants = with_controls(mutants)?;
     let mut order = order(args)?;
     let interrupted = catch_signals()?;
     let cache = Cache::user();
@@ -36,7 +44,8 @@ pub(super) fn main(args: &LabExploreArgs) -> anyhow::Result<Code> {
     let directory = Directory::new(None).context("failed to make a directory for the guests")?;
     let store = store(args.results.as_deref(), args.resume)?;
     let qemu = qemu::program();
-    let mut machine = Machine { accel: Accel::Tcg, cpus: 1, memory: args.memory, cmdline: String::new() };
+    let cpus = if args.at_once { AT_ONCE } else { 1 };
+    let mut machine = Machine { accel: Accel::Tcg, cpus, memory: args.memory, cmdline: String::new() };
     if let Some(first) = families.first() {
         machine.accel =
             choose_accel(args.accel, &first.references[0], &machine, &qemu, &init, directory.path(), &cache);
@@ -50,7 +59,7 @@ pub(super) fn main(args: &LabExploreArgs) -> anyhow::Result<Code> {
         directory: directory.path(),
         machine,
         order,
-        width: width(args.jobs, &families, args.memory),
+        width: width(args.jobs, &families, cpus, args.memory),
         interrupted: &interrupted,
         store: store.as_ref(),
     };
@@ -61,7 +70,7 @@ pub(super) fn main(args: &LabExploreArgs) -> anyhow::Result<Code> {
 }
 
 fn order(args: &LabExploreArgs) -> anyhow::Result<Order> {
-    let subject = subject(args.seed, args.exhaustive, false, &args.on)?;
+    let subject = subject(args.seed, args.exhaustive, args.at_once, &args.on)?;
     let (known, _) = Known::with(&[] as &[&Path], &known::today()).map_err(|error| Usage(error.to_string()))?;
     let time = args.time.or_else(|| args.exhaustive.is_none().then_some(TIME));
     Ok(Order {

@@ -71,7 +71,7 @@ pub fn main(args: &LabRunArgs) -> anyhow::Result<Code> {
         fast: args.fast,
         keep_going: args.keep_going,
         peer: if let Peer::There(program) = peer { Some(program) } else { None },
-        width: width(args.jobs, &families, args.memory),
+        width: width(args.jobs, &families, 1, args.memory),
         interrupted: &interrupted,
         store: store.as_ref(),
     };
@@ -155,9 +155,9 @@ pub(super) fn store(results: Option<&Path>, resume: bool) -> anyhow::Result<Opti
 }
 
 /// How many guests run side by side: as many as are wanted, or as this machine has room for.
-pub(super) fn width(jobs: Option<u16>, families: &[Family], memory: u64) -> usize {
+pub(super) fn width(jobs: Option<u16>, families: &[Family], cpus: u32, memory: u64) -> usize {
     let trials = families.iter().map(|family| family.references.len() + family.mutants.len()).sum();
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from) / cpus as usize;
     jobs.map_or_else(|| fleet::width(trials, processors, available(&Roots::default()), memory), usize::from)
 }
 

@@ -111,7 +111,7 @@ impl Exploration<'_> {
         let directory = self.directory.join(&name);
         let spec = Spec {
             subject: &trial.subject,
-            machine: Machine { cmdline: trial.cmdline.clone(), ..self.machine.clone() },
+            machine: trial.machine(&self.machine),
             qemu: self.qemu,
             init: self.init,
             program: None,

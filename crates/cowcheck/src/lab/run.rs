@@ -416,7 +416,7 @@ impl Lab<'_> {
     fn spec<'s>(&'s self, trial: &'s Trial, directory: &'s Path, program: Option<&'s [u8]>) -> Spec<'s> {
         Spec {
             subject: &trial.subject,
-            machine: Machine { cmdline: trial.cmdline.clone(), ..self.machine.clone() },
+            machine: trial.machine(&self.machine),
             qemu: self.qemu,
             init: self.init,
             program: program.map(|bytes| (PEER.to_owned(), bytes)),

@@ -5,6 +5,7 @@ use cowcheck_lab::{Mutant, Plant};
 use crate::guest::order::Share;
 use crate::kmod;
 use crate::vm::load::Load;
+use crate::vm::qemu::Machine;
 use crate::vm::session::Subject;
 
 /// The boot parameter that picks a bug of the built kernel.
@@ -32,9 +33,16 @@ pub struct Trial {
     pub subject: Subject,
     /// Words for its command line.
     pub cmdline: String,
+    /// How many processors the guest needs.
+    pub processors: u32,
 }
 
 impl Trial {
+    /// The machine of its guest.
+    pub fn machine(&self, each: &Machine) -> Machine {
+        Machine { cmdline: self.cmdline.clone(), cpus: each.cpus.max(self.processors), ..each.clone() }
+    }
+
     /// The same under a name for one of the guests that share its checks.
     pub fn share(&self, share: Share) -> Trial {
         let name = match share.of {
@@ -53,7 +61,7 @@ impl Family {
             let parameters = format!("bug={}", mutant.number());
             let (name, data) = (kmod::IN_PLACE.name.to_owned(), module.to_vec());
             subject.modules.push(Load { name, parameters, data, required: true });
-            Trial { name: mutant.name.clone(), subject, cmdline: String::new() }
+            Trial { name: mutant.name.clone(), subject, cmdline: String::new(), processors: mutant.processors }
         };
         Family::of(on, stock, |plants| matches!(plants, Plant::InPlace { .. }), mutants, plant, String::new())
     }
@@ -66,6 +74,7 @@ impl Family {
             name: mutant.name.clone(),
             subject: kernel.clone(),
             cmdline: bug(mutant.number()),
+            processors: mutant.processors,
         };
         Family::of(on, kernel, |plants| matches!(plants, Plant::Edits { .. }), mutants, plant, bug(0))
     }
@@ -80,7 +89,7 @@ impl Family {
     ) -> Family {
         let (controls, wrong): (Vec<&Mutant>, Vec<&Mutant>) =
             mutants.iter().filter(|mutant| is_ours(&mutant.plant)).partition(|mutant| mutant.control);
-        let baseline = Trial { name: "baseline".to_owned(), subject: kernel.clone(), cmdline };
+        let baseline = Trial { name: "baseline".to_owned(), subject: kernel.clone(), cmdline, processors: 1 };
         Family {
             on: on.to_owned(),
             package: kernel.package.clone(),
