@@ -34,6 +34,8 @@ const STAGES: [&[(u32, &str)]; 7] = [
         (1, "A uffd-wp all;A mremap upper"),
         (2, "A guard first"),
         (1, "A guard odd"),
+        (2, "A clear-soft-dirty;A write all"),
+        (1, "A clear-soft-dirty;A write lower"),
         (1, "A mlock lower"),
         (1, "A mergeable all;A ksm"),
         (1, "A split all"),

@@ -42,7 +42,7 @@ fn a_seed_means_the_same_scenarios_for_ever() {
     let generator = Generator::new(1, vec![]);
     let found = hash((0..1000).map(|number| generator.scenario(number).to_string()));
     // A word that is new on the menu, or another weight, changes it: campaigns of before cannot go on then.
-    assert_eq!(found, 0x78b0_7f03_da33_731a, "{found:#x}");
+    assert_eq!(found, 0x1f21_b0cb_ff5f_c8c2, "{found:#x}");
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn with_steps_at_once_a_seed_means_the_same_for_ever_too() {
     let generator = Generator::new(1, vec![]).at_once(true);
     let scenarios: Vec<Scenario> = (0..1000).map(|number| generator.scenario(number)).collect();
     let found = hash(scenarios.iter().map(ToString::to_string));
-    assert_eq!(found, 0xa7f_ec35_7535_5352, "{found:#x}");
+    assert_eq!(found, 0xdf6a_8b10_b002_7dbd, "{found:#x}");
     let with = scenarios.iter().filter(|scenario| scenario.steps.iter().any(|step| step.at_once)).count();
     assert!(with > 970, "{with} of 1000");
     let beside = |one: fn(&Op) -> bool, other: fn(&Op) -> bool| {

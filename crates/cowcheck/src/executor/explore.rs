@@ -22,6 +22,7 @@ use super::family::{Patience, Plan};
 use super::fault::Fault;
 use super::kmsg::KernelLog;
 use super::look::Look;
+use super::lost;
 use super::pool::{self, Ask};
 use super::request::Devices;
 use super::worker::{Worker, become_a, collect};
@@ -258,7 +259,8 @@ impl Worker {
                     continue;
                 }
             };
-            let mut stays = true;
+            let mut ran = Vec::new();
+            let (mut stays, mut stuck) = (true, false);
             while let ([plan, rest @ ..], true) = (left, stays) {
                 self.nonce = self.nonce.wrapping_add(1);
                 let began = Instant::now();
@@ -268,17 +270,30 @@ impl Worker {
                 let (records, end) = collect(&self.turns.log(), over.end);
                 stays = !over.a_gone && end == End::Complete;
                 let trace = self.trace(plan.scenario, records, end, kernel_log, began.elapsed());
-                each(self, trace);
+                ran.push(trace);
                 left = rest;
-                if over.stuck {
-                    return true;
-                }
+                stuck = over.stuck;
                 if stays && !left.is_empty() {
                     self.turns.reset(a);
                     self.turns.next_run();
                 }
             }
-            if !self.bury(a) {
+            stuck |= !self.bury(a);
+            // One that did not end as it should may have somebody left.
+            let is_whole = !stuck && ran.iter().all(|trace| trace.end == End::Complete);
+            let lost = if is_whole { lost::count(ran.iter().flat_map(|trace| &trace.records)) } else { 0 };
+            match &mut ran[..] {
+                [trace] => trace.pages_lost = lost,
+                several if lost > 0 => {
+                    // Which of them was it?
+                    let suspects: Vec<Scenario> = several.iter().map(|trace| trace.scenario.clone()).collect();
+                    stuck = suspects.iter().any(|one| self.run_each(std::slice::from_ref(one), manner, true, each));
+                    ran.clear();
+                }
+                _ => {}
+            }
+            ran.into_iter().for_each(|trace| each(self, trace));
+            if stuck {
                 return true;
             }
         }

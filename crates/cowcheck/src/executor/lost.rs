@@ -26,7 +26,7 @@ fn looks_lost(flags: u64) -> bool {
 }
 
 /// How many of the frames in the records are lost. To be called when the family is gone.
-pub(super) fn count(records: &[Record]) -> u64 {
+pub(super) fn count<'r>(records: impl Iterator<Item = &'r Record>) -> u64 {
     let runs = runs(records);
     if runs.is_empty() {
         // Nor would it be seen by who is not root.
@@ -63,8 +63,8 @@ fn lost_of(runs: &[(u64, u32)], flags: impl Fn(u64, u32) -> io::Result<Vec<u64>>
 }
 
 /// The frames that anybody of the family had: each once, as few runs as possible.
-fn runs(records: &[Record]) -> Vec<(u64, u32)> {
-    let seen = records.iter().flat_map(|record| &record.states);
+fn runs<'r>(records: impl Iterator<Item = &'r Record>) -> Vec<(u64, u32)> {
+    let seen = records.flat_map(|record| &record.states);
     let mut all: Vec<(u64, u32)> =
         seen.filter(|seen| seen.pfn != 0 && !seen.state.file).map(|seen| (seen.pfn, seen.pages.count)).collect();
     all.sort_unstable();

@@ -223,7 +223,7 @@ impl Worker {
                     let took = began.elapsed();
                     // With more runs A has its memory still.
                     let is_over = over.a_gone && !over.stuck && request.repeat == 1 && end == End::Complete;
-                    let pages_lost = if is_over { lost::count(&records) } else { 0 };
+                    let pages_lost = if is_over { lost::count(records.iter()) } else { 0 };
                     let trace = Trace { pages_lost, ..self.trace(scenario, records, end, kernel_log, took) };
                     if request.repeat > 1 && judge(&trace) == Verdict::Pass {
                         response.passes += 1;
