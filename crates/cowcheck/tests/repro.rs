@@ -16,7 +16,7 @@ use cowcheck_model::text;
 use cowcheck_repro::Error;
 use tempfile::TempDir;
 
-const WARNINGS: [&str; 4] = ["-std=gnu11", "-Wall", "-Wextra", "-Werror"];
+const WARNINGS: [&str; 5] = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-pthread"];
 
 /// Of every kind and every memory at least one.
 fn sample() -> Vec<Check> {
@@ -94,12 +94,117 @@ fn programs_compile_without_a_warning() {
     println!("{} programs", checks.len());
 }
 
+/// Races of all kinds: of one process and of two, with every word that may be at once with others.
+const RACES: [&str; 9] = [
+    "memory thp 2M\nA write all\nA write lower\n| A fork B\n| A pin rw p0 all\nB read all\nA read via p0\nA write all\nA read via p0\nB read all\n",
+    "memory anon 64K\nA write all\nA fork B\nA write even\n| B write all\n| A read all\nA read all\nB read all\n",
+    "memory anon 16K\nA write all\nA mprotect all ro\n| A write all\n| A read all\nA read all\n",
+    "memory anon 16K\nA write all\nA mprotect first none\n| A touch all\n| A poke last\nA mprotect all rw\nA read all\n",
+    "memory anon 16K\nA write all\nA dontneed all\n| A write first\n| A fork B\nA read all\nB read all\n",
+    "memory memfd 16K\nA write first\nA free first\n| A read all\nA fork B\nA write all\n| B pageout all\n| B read all\nA read all\n",
+    "memory anon 16K\nA write all\nA pin rw p0 all\nA write via p0 all\n| A read all\n| A fork B\nA read via p0\n| A unpin p1\nB read all\n",
+    "memory thp 2M\nA write all\nA fork B\nA split all\nA collapse all\n| B write first\n| A migrate all\nA read all\nB collapse all of A\n| A write all\nB read all\n",
+    "memory anon 16K\nA write all\nA pin rw p0 lower\nA pin rw p1 upper\nA read via p0\n| A read via p1\n| A write all\nA splice p2 all\n| A fork B\nA read via p2\n",
+];
+
+/// Runs it for so many rounds.
+fn race(text: &str, first: Option<&str>, rounds: &str) -> (i32, String) {
+    let scenario = text::parse_valid(&format!("cowcheck scenario 1\n{text}"), 4096).unwrap();
+    let built = Built::new(text, &cowcheck_repro::c(&scenario, 4096, None).unwrap(), first);
+    let output = Command::new(&built.path).arg(rounds).output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+}
+
 #[test]
-fn steps_at_once_have_no_program() {
-    let text = "cowcheck scenario 1\nmemory anon 4K\nA write all\nA write all\n| A fork B\n";
-    let error = cowcheck_repro::c(&cowcheck_model::text::parse(text).unwrap(), 4096, None).unwrap_err();
-    let told = "step 3, `A fork B`: it is at once with the step before, and the program takes turns; `cowcheck replay` runs it";
-    assert_eq!(error.to_string(), told);
+fn races_are_run_again_and_again_and_kept() {
+    let mut kept = 0;
+    for text in RACES {
+        let (code, out) = race(text, None, "30");
+        match code {
+            0 => assert!(
+                out.starts_with("30 rounds in ") && out.ends_with("KEPT: every page held what it may\n"),
+                "{out}"
+            ),
+            4 => assert!(out.contains("SKIP: "), "{text}{out}"),
+            code => panic!("{text}{code}: {out}"),
+        }
+        kept += u32::from(code == 0);
+    }
+    assert!(kept >= 4, "{kept} ran");
+}
+
+/// What is written while it forks is lost now and then: when that comes between the two copies.
+const LOSES_WRITES: &str = "static char *last, kept[4096];
+static inline void *wrong_mmap(void *at, size_t size, int prot, int flags, int fd, off_t from)
+{
+	if (flags & MAP_FIXED)
+		last = at;
+	return mmap(at, size, prot, flags, fd, from);
+}
+static inline pid_t wrong_fork(void)
+{
+	pid_t pid;
+
+	if (!last)
+		return fork();
+	memcpy(kept, last, sizeof(kept));
+	pid = fork();
+	if (pid)
+		memcpy(last, kept, sizeof(kept));
+	return pid;
+}
+#define mmap wrong_mmap
+#define fork wrong_fork
+";
+
+fn wrong(kernel: &str) -> String {
+    format!(
+        "#define _GNU_SOURCE\n#include <fcntl.h>\n#include <string.h>\n#include <sys/mman.h>\n#include <unistd.h>\n{kernel}"
+    )
+}
+
+#[test]
+fn a_race_that_is_lost_now_and_then_is_seen_with_its_round() {
+    let text = "memory anon 8K\nA write all\nA write all\n| A fork B\nA read all\n";
+    let (code, out) = race(text, Some(&wrong(LOSES_WRITES)), "5000");
+    assert_eq!(code, 1, "{out}");
+    assert!(out.contains("BROKEN: step 4: A read page 0 through its page table and saw in word "), "{out}");
+    assert!(out.contains(" what A wrote in step 1; allowed there: what A wrote in step 2\nin round "), "{out}");
+    // It was right in some rounds, or all that was seen is that it is always wrong.
+    let round = out.trim_end().rsplit("in round ").next().and_then(|end| end.split(',').next()).unwrap();
+    assert!(round.parse::<u32>().unwrap() >= 1, "{out}");
+}
+
+/// Each word may be what some order leaves, and nothing else.
+#[test]
+fn what_no_order_leaves_is_seen_in_what_steps_at_once_left() {
+    let text = "memory anon 8K\nA write all\nA write all\n| A fork B\nA madvise all\nB read all\n"
+        .replace("madvise", "dofork");
+    let text = format!("{text}B dofork all\nB read all\n");
+    for (then, saw) in [
+        (
+            "if (how == MADV_DOFORK)\n\t\t((char *)at)[8 * 9 + 6] = 9;",
+            "BROKEN: step 7: B read page 0 through its page table and saw in word 9 ",
+        ),
+        (
+            "if (how == MADV_DOFORK)\n\t\tmemcpy(at, (char *)at + 4096, 4096);",
+            " to word 0 of page 1; allowed there: what A wrote in step 1, or what A wrote in step 2\n",
+        ),
+    ] {
+        let (code, out) = race(&text, Some(&wrong(&wrapper("madvise", then))), "100");
+        assert!(code == 1 && out.contains(saw), "{code}: {out}");
+    }
+}
+
+/// What another step may close may end with SIGSEGV, and nothing else may.
+#[test]
+fn a_signal_is_right_only_where_a_step_at_once_takes_the_right() {
+    let text = "memory anon 16K\nA write all\nA mprotect first ro\n| A write all\n";
+    let (code, out) = race(text, Some(&wrong(&wrapper("mprotect", "mprotect(at, size * 2, how);"))), "5000");
+    let (kept, seen) =
+        (race(text, None, "100"), "A: SIGSEGV at page 1, which is mapped, with the right to do this\nin round ");
+    assert_eq!((code, out.contains(seen)), (1, true), "{out}");
+    assert_eq!(kept.0, 0, "{}", kept.1);
 }
 
 #[test]
@@ -129,10 +234,7 @@ fn the_running_kernel_keeps_or_a_reason_is_told() {
 fn sees(lines: &str, kernel: &str, words: &str) {
     let scenario = text::parse_valid(&format!("cowcheck scenario 1\n{lines}"), 4096).unwrap();
     let source = cowcheck_repro::c(&scenario, 4096, None).unwrap();
-    let wrong = format!(
-        "#define _GNU_SOURCE\n#include <fcntl.h>\n#include <string.h>\n#include <sys/mman.h>\n#include <unistd.h>\n{kernel}"
-    );
-    let (code, out) = Built::new(lines, &source, Some(&wrong)).run();
+    let (code, out) = Built::new(lines, &source, Some(&wrong(kernel))).run();
     assert_eq!(code, 1, "{out}");
     assert!(out.contains(words), "{out}");
     let (code, out) = Built::new(lines, &source, None).run();

@@ -7,7 +7,7 @@ use cowcheck_model::step::{Actor, Op};
 
 use crate::head::wrapped;
 use crate::helpers::{
-    ADVISE, BACKING, COLLAPSE_FILE, FILL_FILE, HUGETLB, REQUIRE_FOLIO, SCRATCH, UNMET, ZERO_PMD_MAPPED,
+    ADVISE, BACKING, COLLAPSE_FILE, FILL_FILE, HUGETLB, MAIN, REQUIRE_FOLIO, SCRATCH, UNMET, ZERO_PMD_MAPPED,
 };
 use crate::program::Program;
 use crate::prose;
@@ -16,6 +16,9 @@ use crate::prose;
 const TIME_LIMIT: u32 = 60;
 /// The same for memory of more than 64 MiB.
 const LONG_TIME_LIMIT: u32 = 300;
+/// How often a scenario with steps at once is run, where that takes not longer than so many seconds.
+const ROUNDS: u32 = 1000;
+const SECONDS: u32 = 10;
 
 /// The program. `head` is its first comment.
 pub(crate) fn text(mut program: Program<'_>, head: &str) -> String {
@@ -25,12 +28,13 @@ pub(crate) fn text(mut program: Program<'_>, head: &str) -> String {
     includes.iter().for_each(|include| text.push_str(&format!("{include}\n")));
     let _ = write!(text, "\n{}\n{}\n", defines(&program), processes(&program));
     helpers.iter().for_each(|helper| text.push_str(&format!("\n{helper}\n")));
-    for part in [program.globals.join("\n"), program.tables.text()] {
+    for part in [program.globals.join("\n"), program.tables.text(), program.functions.join("\n")] {
         if !part.is_empty() {
             let _ = write!(text, "\n{}\n", part.trim_end());
         }
     }
-    let _ = write!(text, "\nint main(void)\n{{\n{set_up}{}\n{}}}\n", program.body, end(&program));
+    let name = if program.helpers.has(&MAIN) { "static void scenario(void)" } else { "int main(void)" };
+    let _ = write!(text, "\n{name}\n{{\n{set_up}{}\n{}}}\n", program.body, end(&program));
     text
 }
 
@@ -49,11 +53,14 @@ fn defines(program: &Program<'_>) -> String {
         ("FILE_CONTENT", "WROTE('@', 0)".to_owned()),
         ("NR_STEPS", program.scenario.steps.len().to_string()),
         ("TIME_LIMIT", format!("{limit}\t/* seconds */")),
+        ("ROUNDS", format!("{ROUNDS}\t/* the first argument is instead of it, */")),
+        ("SECONDS", format!("{SECONDS}\t/* the second of this */")),
     ];
     let uses = |name: &str| match name {
         "NR_BUFFERS" => program.buffers > 0,
         "FILE_CONTENT" => program.shape.file,
         "NR_STEPS" => program.shape.family,
+        "ROUNDS" | "SECONDS" => program.shape.at_once,
         "FOLIO_PAGES" => program.helpers.has(&REQUIRE_FOLIO) || program.helpers.has(&ZERO_PMD_MAPPED),
         _ => true,
     };
@@ -80,6 +87,9 @@ fn set_up(program: &mut Program<'_>) -> String {
         lines.push("share();".to_owned());
     }
     lines.push("start();".to_owned());
+    if program.shape.at_once {
+        lines.push("make_meeting();".to_owned());
+    }
     lines.push(String::new());
     lines.push(format!("/* {} */", wrapped(&format!("A maps {}.", prose::memory_text(memory)), 80, "\t * ")));
     let size = if space == pages { "MEM_SIZE".to_owned() } else { format!("(size_t){space} * PAGE_SIZE") };
@@ -146,7 +156,7 @@ fn end(program: &Program<'_>) -> String {
     let has_requirements = program.helpers.has(&UNMET);
     let (unmet, leave) = match program.shape.family {
         true => ("shared->unmet", "end"),
-        false => ("unmet", "exit"),
+        false => ("unmet", "end"),
     };
     if program.shape.family {
         text.push_str("\t/* A waits for the last step, the others wait for A to end it all. */\n");

@@ -29,7 +29,8 @@ pub(crate) fn text(scenario: &Scenario, page_size: u32, trace: Option<&Trace>) -
     lines.push(format!("\tmemory {}", scenario.memory));
     for (number, step) in scenario.numbered() {
         let note = if step.note.is_empty() { String::new() } else { format!(" # {}", step.note) };
-        lines.push(format!("\t{number:>3}  {:<25}{note}", step.to_string()).trim_end().to_owned());
+        let bar = if step.at_once { "|" } else { " " };
+        lines.push(format!("\t{number:>3} {bar} {:<25}{note}", step.to_string()).trim_end().to_owned());
     }
     lines.extend(trace.into_iter().flat_map(seen));
     let needs = needs(scenario, page_size);
@@ -37,7 +38,16 @@ pub(crate) fn text(scenario: &Scenario, page_size: u32, trace: Option<&Trace>) -
         lines.extend([String::new(), "Needs:".to_owned(), String::new()]);
         lines.extend(needs.iter().map(|need| format!("\t{need}")));
     }
-    lines.extend(["", "Build and run:", "", "\tcc -O2 -static -o repro repro.c && ./repro", ""].map(str::to_owned));
+    let at_once = scenario.steps.iter().any(|step| step.at_once);
+    let (thread, rounds) = if at_once { (" -pthread", " [ROUNDS [SECONDS]]") } else { ("", "") };
+    lines.extend([String::new(), "Build and run:".to_owned(), String::new()]);
+    lines.extend([format!("\tcc -O2 -static{thread} -o repro repro.c && ./repro{rounds}"), String::new()]);
+    if at_once {
+        lines.push(paragraph(
+            "A step behind a bar happens at once with the one above it: a race, which is lost now and then only. So all of \
+             it is done again, until it is broken or so many rounds or seconds are over.",
+        ));
+    }
     lines.push(paragraph(
         "Exit code: 0 if the contract was kept, 1 if it was broken, 4 if this could not be set up here.",
     ));
@@ -113,6 +123,9 @@ fn needs(scenario: &Scenario, page_size: u32) -> Vec<String> {
         let Op::Pin(kind, ..) = op else { return false };
         !matches!(kind, &PinKind::READ_WRITE | PinKind::Splice)
     };
+    if scenario.steps.iter().any(|step| step.at_once) {
+        needs.push("two processors".to_owned());
+    }
     if scenario.has(is_gup) {
         needs.push("root, debugfs, and a kernel with CONFIG_GUP_TEST=y".to_owned());
     }

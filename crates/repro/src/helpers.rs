@@ -3,8 +3,12 @@
 /// What a program is like as a whole, where functions differ by it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
-    /// There is more than one process.
+    /// There are turns: more than one process, or steps at once.
     pub(crate) family: bool,
+    /// There are steps at once.
+    pub(crate) at_once: bool,
+    /// The scenario changes something of the machine that is put back in the end.
+    pub(crate) changes: bool,
     /// mremap() moves pages.
     pub(crate) moved: bool,
     /// There are accesses that may raise a signal.
@@ -40,7 +44,8 @@ macro_rules! helpers {
 
 helpers! {
     // What every program has.
-    REPORT: [] report;
+    STEP: [] at_once step_of_thread step;
+    REPORT: [STEP] report;
     END: [REPORT] family end_family end_alone;
     PLACE: [] moved place_moved place;
     FAULT: [PLACE END] probes fault_probe fault;
@@ -54,16 +59,24 @@ helpers! {
     TURN: [END] turn;
     FORK: [TURN] fork;
     REAP: [FORK] reap;
+    MOST_AT_ONCE: [] most_at_once;
+    AT_ONCE: [TURN MOST_AT_ONCE] at_once;
+    // Who runs the scenario, where it is not main() itself.
+    RUN: [REPORT] changes run_and_put_back run;
+    MAIN: [RUN] at_once main_rounds main_once;
     UNMET: [END] family unmet_family unmet_alone;
     // What pages hold.
     CONTENT: [] content;
     FILL: [CONTENT] fill;
     TELL: [CONTENT] file tell_file tell;
-    EXPECT: [TELL END] expect;
+    EXPECT: [TELL END] at_once expect_at_once expect;
     // Accesses.
     WRITE_PAGES: [PLACE FILL] write_pages;
     READ_PAGES: [PLACE EXPECT] read_pages;
     TOUCH_PAGES: [PLACE] touch_pages;
+    WRITE_CLOSED: [WRITE_PAGES FAULT] write_closed;
+    READ_CLOSED: [READ_PAGES FAULT] read_closed;
+    TOUCH_CLOSED: [TOUCH_PAGES FAULT] touch_closed;
     BACKING: [] backing;
     FILL_FILE: [BACKING RESERVE MAP FILL] fill_file;
     COLLAPSE_FILE: [FILL_FILE] collapse_file;
@@ -106,7 +119,7 @@ helpers! {
     CLEAR_SOFT_DIRTY: [END] clear_soft_dirty;
     EXPECT_SOFT_DIRTY: [PLACE PAGEMAP] expect_soft_dirty;
     // Pins.
-    COPY: [EXPECT] copy;
+    COPY: [EXPECT MOST_AT_ONCE] at_once copy_at_once copy;
     PIPE: [PLACE END] pipe;
     DRAIN: [PIPE COPY] drain;
     CLOSE_PIPE: [PIPE] close_pipe;

@@ -13,6 +13,7 @@ static void fixed_io(struct fixed *pin, int opcode, int page)
 	memset(pin->sqe, 0, sizeof(*pin->sqe));
 	pin->sqe->opcode = opcode;
 	pin->sqe->fd = scratch;
+	pin->sqe->off = SCRATCH_PLACE;
 	pin->sqe->addr = (uintptr_t)pin->buffer[index].iov_base + (size_t)(page - pin->first[index]) * PAGE_SIZE;
 	pin->sqe->len = PAGE_SIZE;
 	pin->sqe->buf_index = index;
