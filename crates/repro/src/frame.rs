@@ -7,7 +7,8 @@ use cowcheck_model::step::{Actor, Op};
 
 use crate::head::wrapped;
 use crate::helpers::{
-    ADVISE, BACKING, COLLAPSE_FILE, FILL_FILE, HUGETLB, MAIN, REQUIRE_FOLIO, SCRATCH, UNMET, ZERO_PMD_MAPPED,
+    ADVISE, BACKING, CGROUP, COLLAPSE_FILE, FILL_FILE, HUGETLB, MAIN, REQUIRE_FOLIO, SCRATCH, SWAP, UNMET,
+    ZERO_PMD_MAPPED,
 };
 use crate::program::Program;
 use crate::prose;
@@ -28,7 +29,8 @@ pub(crate) fn text(mut program: Program<'_>, head: &str) -> String {
     includes.iter().for_each(|include| text.push_str(&format!("{include}\n")));
     let _ = write!(text, "\n{}\n{}\n", defines(&program), processes(&program));
     helpers.iter().for_each(|helper| text.push_str(&format!("\n{helper}\n")));
-    for part in [program.globals.join("\n"), program.tables.text(), program.functions.join("\n")] {
+    let changes = changes(&program);
+    for part in [changes, program.globals.join("\n"), program.tables.text(), program.functions.join("\n")] {
         if !part.is_empty() {
             let _ = write!(text, "\n{}\n", part.trim_end());
         }
@@ -36,6 +38,20 @@ pub(crate) fn text(mut program: Program<'_>, head: &str) -> String {
     let name = if program.helpers.has(&MAIN) { "static void scenario(void)" } else { "int main(void)" };
     let _ = write!(text, "\n{name}\n{{\n{set_up}{}\n{}}}\n", program.body, end(&program));
     text
+}
+
+/// What is done before and behind the scenario, where it changes something of the machine.
+fn changes(program: &Program<'_>) -> String {
+    let all = [(&CGROUP, "make_cgroup", "remove_cgroup"), (&SWAP, "find_swap", "swap_on_again")];
+    let used = || all.iter().filter(|(helper, ..)| program.helpers.has(helper));
+    let ready: String = used().map(|(_, ready, _)| format!("\t{ready}();\n")).collect();
+    let back: String = used().map(|(.., back)| format!("\t{back}();\n")).collect();
+    match ready.is_empty() {
+        true => String::new(),
+        false => {
+            format!("static void get_ready(void)\n{{\n{ready}}}\n\nstatic void put_back(void)\n{{\n{back}}}\n")
+        }
+    }
 }
 
 fn defines(program: &Program<'_>) -> String {
@@ -89,6 +105,9 @@ fn set_up(program: &mut Program<'_>) -> String {
     lines.push("start();".to_owned());
     if program.shape.at_once {
         lines.push("make_meeting();".to_owned());
+    }
+    if program.helpers.has(&CGROUP) {
+        lines.push("join_cgroup();".to_owned());
     }
     lines.push(String::new());
     lines.push(format!("/* {} */", wrapped(&format!("A maps {}.", prose::memory_text(memory)), 80, "\t * ")));

@@ -123,6 +123,21 @@ fn needs(scenario: &Scenario, page_size: u32) -> Vec<String> {
         let Op::Pin(kind, ..) = op else { return false };
         !matches!(kind, &PinKind::READ_WRITE | PinKind::Splice)
     };
+    if scenario.has(|op| matches!(op, Op::Poke(_))) {
+        needs.push("a kernel that was not booted with proc_mem.force_override=never".to_owned());
+    }
+    if scenario.has(|op| *op == Op::Reclaim) {
+        needs.push("root, swap, and a memory cgroup: mount -t cgroup2 none /sys/fs/cgroup".to_owned());
+        needs.push("and echo +memory > /sys/fs/cgroup/cgroup.subtree_control".to_owned());
+    }
+    if scenario.has(|op| matches!(op, Op::Khugepaged(_))) {
+        needs.push("root, who wakes khugepaged".to_owned());
+    }
+    if scenario.has(|op| *op == Op::Swapoff) {
+        needs
+            .push("root, and SWAP=/dev/... in the environment: the one swap area in use, which it may take".to_owned());
+        needs.push("out of use for a moment".to_owned());
+    }
     if scenario.steps.iter().any(|step| step.at_once) {
         needs.push("two processors".to_owned());
     }

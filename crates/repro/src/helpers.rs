@@ -77,6 +77,7 @@ helpers! {
     WRITE_CLOSED: [WRITE_PAGES FAULT] write_closed;
     READ_CLOSED: [READ_PAGES FAULT] read_closed;
     TOUCH_CLOSED: [TOUCH_PAGES FAULT] touch_closed;
+    POKE_PAGES: [PLACE FILL END] poke_pages;
     BACKING: [] backing;
     FILL_FILE: [BACKING RESERVE MAP FILL] fill_file;
     COLLAPSE_FILE: [FILL_FILE] collapse_file;
@@ -102,7 +103,13 @@ helpers! {
     UFFD: [PLACE END] uffd;
     SPLIT: [PLACE UNMET] split;
     MIGRATE: [PLACE UNMET] migrate;
-    KSM: [UNMET] ksm;
+    NUMBER: [] number;
+    KSM: [UNMET NUMBER] ksm;
+    KHUGEPAGED: [UNMET NUMBER] khugepaged;
+    // What is put back in the end.
+    CGROUP: [END] cgroup;
+    RECLAIM: [CGROUP UNMET NUMBER] reclaim;
+    SWAP: [END UNMET] swap;
     // Looks at the page table.
     OPEN_PAGEMAP: [END] open_pagemap;
     PAGEMAP: [OPEN_PAGEMAP] pagemap;

@@ -4,8 +4,8 @@ use cowcheck_model::pages::{Range, Run, runs_of};
 use cowcheck_model::step::{Access, Actor, Op, Step};
 
 use crate::helpers::{
-    EXPECT_FAULT, EXPECT_NO_FAULT, Helper, MAY_FAULT, READ_BACKING, READ_CLOSED, READ_PAGES, TOUCH_CLOSED, TOUCH_PAGES,
-    WRITE_BACKING, WRITE_CLOSED, WRITE_PAGES,
+    EXPECT_FAULT, EXPECT_NO_FAULT, Helper, MAY_FAULT, POKE_PAGES, READ_BACKING, READ_CLOSED, READ_PAGES, TOUCH_CLOSED,
+    TOUCH_PAGES, WRITE_BACKING, WRITE_CLOSED, WRITE_PAGES,
 };
 use crate::program::Program;
 
@@ -38,6 +38,7 @@ pub(super) fn step(program: &mut Program<'_>, step: &Step) -> Option<Vec<String>
             lines.extend(calls(program, &TOUCH_CLOSED, "touch_closed", &closed));
             lines
         }
+        Op::Poke(_) => calls(program, &POKE_PAGES, "poke_pages", &runs),
         Op::WriteBacking(_) => calls(program, &WRITE_BACKING, "write_backing", &runs),
         Op::Read(_) => {
             let (open, closed) = program.open_and_closed(&runs);
