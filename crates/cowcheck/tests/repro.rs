@@ -102,14 +102,15 @@ fn programs_compile_without_a_warning() {
 }
 
 /// Races of all kinds: of one process and of two, with every word that may be at once with others.
-const RACES: [&str; 9] = [
+const RACES: [&str; 10] = [
     "memory thp 2M\nA write all\nA write lower\n| A fork B\n| A pin rw p0 all\nB read all\nA read via p0\nA write all\nA read via p0\nB read all\n",
     "memory anon 64K\nA write all\nA fork B\nA write even\n| B write all\n| A read all\nA read all\nB read all\n",
     "memory anon 16K\nA write all\nA mprotect all ro\n| A write all\n| A read all\nA read all\n",
     "memory anon 16K\nA write all\nA mprotect first none\n| A touch all\n| A poke last\nA mprotect all rw\nA read all\n",
-    "memory anon 16K\nA write all\nA dontneed all\n| A write first\n| A fork B\nA read all\nB read all\n",
-    "memory memfd 16K\nA write first\nA free first\n| A read all\nA fork B\nA write all\n| B pageout all\n| B read all\nA read all\n",
-    "memory anon 16K\nA write all\nA pin rw p0 all\nA write via p0 all\n| A read all\n| A fork B\nA read via p0\n| A unpin p1\nB read all\n",
+    "memory anon 16K\nA write all\nA free all\n| A write first\n| A fork B\nA read all\nB read all\n",
+    "memory memfd 16K\nA write first\nA dontneed first\n| A read all\nA fork B\nA write all\n| B pageout all\n| B read all\nA read all\n",
+    "memory anon 16K\nA write all\nA pin rw p0 all\nA write via p0 all\n| A read all\n| A fork B\nA read via p0\n| A write first\nA unpin p0\n| B read all\n",
+    "memory thp 2M\nA write all\nA fork B\nA mprotect lower ro\nA collapse all\n| B write first\n| A pageout upper\nA read all\nB collapse all of A\n| A read all\nB read all\n",
     "memory thp 2M\nA write all\nA fork B\nA split all\nA collapse all\n| B write first\n| A migrate all\nA read all\nB collapse all of A\n| A write all\nB read all\n",
     "memory anon 16K\nA write all\nA pin rw p0 lower\nA pin rw p1 upper\nA read via p0\n| A read via p1\n| A write all\nA splice p2 all\n| A fork B\nA read via p2\n",
 ];
@@ -132,12 +133,15 @@ fn races_are_run_again_and_again_and_kept() {
                 out.starts_with("30 rounds in ") && out.ends_with("KEPT: every page held what it may\n"),
                 "{out}"
             ),
-            4 => assert!(out.contains("SKIP: "), "{text}{out}"),
+            4 => {
+                assert!(out.contains("SKIP: "), "{text}{out}");
+                eprintln!("not done: {text}{out}");
+            }
             code => panic!("{text}{code}: {out}"),
         }
         kept += u32::from(code == 0);
     }
-    assert!(kept >= 4, "{kept} ran");
+    assert!(kept >= 5, "{kept} ran");
 }
 
 /// What is written while it forks is lost now and then: when that comes between the two copies.
