@@ -1,7 +1,8 @@
 //! C programs of scenarios: they compile without a warning, they keep the contract where the kernel does, and each rule
 //! that they look at can be seen to be broken.
 //!
-//! `COWCHECK_REPRO=all` compiles the programs of the whole catalogue instead of a sample; that takes minutes.
+//! `COWCHECK_REPRO=all` compiles the programs of the whole catalogue instead of a sample, and runs more of the explorer's;
+//! that takes minutes.
 
 use std::collections::HashSet;
 use std::fs;
@@ -13,6 +14,8 @@ use std::time::Instant;
 
 use cowcheck::suite::check::Check;
 use cowcheck::suite::{Sizes, catalogue};
+use cowcheck_explore::generate::Generator;
+use cowcheck_model::memory::{Memory, MemoryKind};
 use cowcheck_model::step::Op;
 use cowcheck_model::text;
 use cowcheck_repro::Error;
@@ -39,6 +42,10 @@ fn program(check: &Check) -> Option<String> {
         Err(Error::Untranslated { step, .. }) if check.scenario.step(step).is_some_and(|step| !has_c(&step.op)) => None,
         Err(error) => panic!("{}: {error}", check.id),
     }
+}
+
+fn is_all() -> bool {
+    std::env::var_os("COWCHECK_REPRO").is_some_and(|value| value == "all")
 }
 
 fn cc(arguments: &[&str], source: &Path) -> Output {
@@ -70,15 +77,18 @@ impl Built {
     }
 
     fn run(&self) -> (i32, String) {
-        let output = Command::new(&self.path).output().unwrap();
+        self.run_with(&[])
+    }
+
+    fn run_with(&self, arguments: &[&str]) -> (i32, String) {
+        let output = Command::new(&self.path).args(arguments).output().unwrap();
         (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
     }
 }
 
 #[test]
 fn programs_compile_without_a_warning() {
-    let is_all = std::env::var_os("COWCHECK_REPRO").is_some_and(|value| value == "all");
-    let checks = if is_all { catalogue(&Sizes::widest()) } else { sample() };
+    let checks = if is_all() { catalogue(&Sizes::widest()) } else { sample() };
     let directory = TempDir::new().unwrap();
     let (next, done, began) = (AtomicUsize::new(0), AtomicUsize::new(0), Instant::now());
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -118,9 +128,7 @@ const RACES: [&str; 10] = [
 /// Runs it for so many rounds.
 fn race(text: &str, first: Option<&str>, rounds: &str) -> (i32, String) {
     let scenario = text::parse_valid(&format!("cowcheck scenario 1\n{text}"), 4096).unwrap();
-    let built = Built::new(text, &cowcheck_repro::c(&scenario, 4096, None).unwrap(), first);
-    let output = Command::new(&built.path).arg(rounds).output().unwrap();
-    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    Built::new(text, &cowcheck_repro::c(&scenario, 4096, None).unwrap(), first).run_with(&[rounds])
 }
 
 #[test]
@@ -142,6 +150,36 @@ fn races_are_run_again_and_again_and_kept() {
         kept += u32::from(code == 0);
     }
     assert!(kept >= 5, "{kept} ran");
+}
+
+/// What the explorer makes up, as programs: none of them is a false alarm.
+#[test]
+fn scenarios_of_the_explorer_are_kept() {
+    let most = if is_all() { 300 } else { 10 };
+    let anon = |size: u64| Memory::new(MemoryKind::Anon, size);
+    let on = vec![
+        anon(16 << 10),
+        anon(64 << 10),
+        Memory::new(MemoryKind::Thp, 2 << 20),
+        Memory::new(MemoryKind::Memfd, 16 << 10),
+    ];
+    let generator = Generator::new(7, on).at_once(true);
+    let (mut ran, mut kept) = (0, 0);
+    for scenario in (0..).map(|number| generator.scenario(number)) {
+        let source = match cowcheck_repro::c(&scenario, 4096, None) {
+            Ok(source) => source,
+            Err(Error::Impossible { .. }) => continue,
+            Err(error) => panic!("{scenario}{error}"),
+        };
+        let (code, out) = Built::new(&scenario.to_string(), &source, None).run_with(&["20", "5"]);
+        assert!(code == 0 || (code == 4 && out.contains("SKIP: ")), "{scenario}{code}: {out}");
+        (ran, kept) = (ran + 1, kept + u32::from(code == 0));
+        if ran == most {
+            break;
+        }
+    }
+    println!("{kept} of {ran} kept");
+    assert!(kept >= most / 10, "{kept} of {ran} ran");
 }
 
 /// What is written while it forks is lost now and then: when that comes between the two copies.
