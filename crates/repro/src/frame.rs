@@ -17,7 +17,7 @@ use crate::prose;
 const TIME_LIMIT: u32 = 60;
 /// The same for memory of more than 64 MiB.
 const LONG_TIME_LIMIT: u32 = 300;
-/// How often a scenario with steps at once is run, where that takes not longer than so many seconds.
+/// How often a scenario with steps at once or a storm is run, where that takes not longer than so many seconds.
 const ROUNDS: u32 = 1000;
 const SECONDS: u32 = 10;
 
@@ -76,7 +76,7 @@ fn defines(program: &Program<'_>) -> String {
         "NR_BUFFERS" => program.buffers > 0,
         "FILE_CONTENT" => program.shape.file,
         "NR_STEPS" => program.shape.family,
-        "ROUNDS" | "SECONDS" => program.shape.at_once,
+        "ROUNDS" | "SECONDS" => program.shape.races,
         "FOLIO_PAGES" => program.helpers.has(&REQUIRE_FOLIO) || program.helpers.has(&ZERO_PMD_MAPPED),
         _ => true,
     };

@@ -39,13 +39,17 @@ pub(crate) fn text(scenario: &Scenario, page_size: u32, trace: Option<&Trace>) -
         lines.extend(needs.iter().map(|need| format!("\t{need}")));
     }
     let at_once = scenario.steps.iter().any(|step| step.at_once);
-    let (thread, rounds) = if at_once { (" -pthread", " [ROUNDS [SECONDS]]") } else { ("", "") };
+    let storms = scenario.has(|op| matches!(op, Op::Storm(..)));
+    let (thread, rounds) = if at_once || storms { (" -pthread", " [ROUNDS [SECONDS]]") } else { ("", "") };
     lines.extend([String::new(), "Build and run:".to_owned(), String::new()]);
     lines.extend([format!("\tcc -O2 -static{thread} -o repro repro.c && ./repro{rounds}"), String::new()]);
     if at_once {
+        lines.push(paragraph("A step behind a bar happens at once with the one above it."));
+    }
+    if at_once || storms {
         lines.push(paragraph(
-            "A step behind a bar happens at once with the one above it: a race, which is lost now and then only. So all of \
-             it is done again, until it is broken or so many rounds or seconds are over.",
+            "A race is lost now and then only. So all of it is done again, until it is broken or so many rounds or seconds \
+             are over.",
         ));
     }
     lines.push(paragraph(
@@ -138,7 +142,7 @@ fn needs(scenario: &Scenario, page_size: u32) -> Vec<String> {
             .push("root, and SWAP=/dev/... in the environment: the one swap area in use, which it may take".to_owned());
         needs.push("out of use for a moment".to_owned());
     }
-    if scenario.steps.iter().any(|step| step.at_once) {
+    if scenario.steps.iter().any(|step| step.at_once) || scenario.has(|op| matches!(op, Op::Storm(..))) {
         needs.push("two processors".to_owned());
     }
     if scenario.has(is_gup) {

@@ -7,6 +7,10 @@ pub(crate) struct Shape {
     pub(crate) family: bool,
     /// There are steps at once.
     pub(crate) at_once: bool,
+    /// There are steps at once or storms, which are lost now and then only.
+    pub(crate) races: bool,
+    /// A rival of a storm's writers protects their pages.
+    pub(crate) fenced: bool,
     /// The scenario changes something of the machine that is put back in the end.
     pub(crate) changes: bool,
     /// mremap() moves pages.
@@ -60,10 +64,11 @@ helpers! {
     FORK: [TURN] fork;
     REAP: [FORK] reap;
     MOST_AT_ONCE: [] most_at_once;
-    AT_ONCE: [TURN MOST_AT_ONCE] at_once;
+    CLOCK: [] clock;
+    AT_ONCE: [TURN MOST_AT_ONCE CLOCK] at_once;
     // Who runs the scenario, where it is not main() itself.
     RUN: [REPORT] changes run_and_put_back run;
-    MAIN: [RUN] at_once main_rounds main_once;
+    MAIN: [RUN CLOCK] races main_rounds main_once;
     UNMET: [END] family unmet_family unmet_alone;
     // What pages hold.
     CONTENT: [] content;
@@ -131,6 +136,7 @@ helpers! {
     DRAIN: [PIPE COPY] drain;
     CLOSE_PIPE: [PIPE] close_pipe;
     URING: [PLACE END] uring;
+    REGISTER: [URING] register;
     SCRATCH: [URING] scratch;
     FIXED_IO: [SCRATCH] fixed_io;
     FETCH: [FIXED_IO COPY] fetch;
@@ -139,6 +145,19 @@ helpers! {
     GUP: [PLACE END] gup;
     READ_PINNED: [GUP COPY] read_pinned;
     UNPIN_PAGES: [GUP] unpin_pages;
+    // Storms.
+    STORE: [FAULT] fenced store_fenced store;
+    STORM: [PLACE TELL STORE CLOCK UNMET] storm;
+    STORM_SPLIT: [STORM] storm_split;
+    STORM_COLLAPSE: [STORM_SPLIT] storm_collapse;
+    STORM_BEGUN: [STORM] storm_begun;
+    STORM_FORK: [STORM_BEGUN] storm_fork;
+    STORM_STRETCH: [STORM] storm_stretch;
+    STORM_PAGE_OUT: [STORM_STRETCH] storm_page_out;
+    STORM_PROTECT: [STORM_STRETCH] storm_protect;
+    STORM_SOME: [STORM] storm_some;
+    STORM_GUP: [STORM_SOME STORM_BEGUN] storm_gup;
+    STORM_PIN: [STORM_SOME FIXED_IO UNREGISTER] storm_pin;
 }
 
 /// The helpers of a program, each once and behind what it needs.

@@ -8,6 +8,7 @@ use cowcheck_model::pages::{Run, runs_of};
 use cowcheck_model::scenario::{Invalid, Scenario};
 use cowcheck_model::stamp::Writer;
 use cowcheck_model::step::{Actor, Op, Pin, PinKind, Step, groups};
+use cowcheck_model::storm::Rival;
 
 use crate::calls::{Tables, deeper};
 use crate::error::Error;
@@ -58,12 +59,16 @@ impl<'a> Program<'a> {
     pub(crate) fn of(scenario: &'a Scenario, page_size: u32) -> Result<Program<'a>, Error> {
         let memory = scenario.memory;
         let at_once = scenario.steps.iter().any(|step| step.at_once);
+        let fenced = scenario.has(|op| matches!(op, Op::Storm(_, rivals) if rivals.has(Rival::Mprotect)));
         let shape = Shape {
             family: at_once || scenario.has(|op| matches!(op, Op::Fork(_))),
             at_once,
+            races: at_once || scenario.has(|op| matches!(op, Op::Storm(..))),
+            fenced,
             changes: scenario.has(|op| matches!(op, Op::Reclaim | Op::Swapoff)),
             moved: scenario.has(|op| matches!(op, Op::Mremap(_))),
-            probes: scenario.has(|op| matches!(op, Op::Probe(..)) || (at_once && matches!(op, Op::Mprotect(..)))),
+            probes: fenced
+                || scenario.has(|op| matches!(op, Op::Probe(..)) || (at_once && matches!(op, Op::Mprotect(..)))),
             file: memory.kind.has_file(),
         };
         let mut program = Program {
@@ -97,7 +102,7 @@ impl<'a> Program<'a> {
             }
             number += group.len() as u32;
         }
-        if at_once || shape.changes {
+        if shape.races || shape.changes {
             program.add(&helpers::MAIN);
         }
         Ok(program)

@@ -6,7 +6,6 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 /* One of several steps at once: whose it is, and what is done. */
@@ -33,14 +32,6 @@ static void make_meeting(void)
 	met = mmap(NULL, sizeof(*met), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (met == MAP_FAILED)
 		stop(SKIP, "mmap(): %s", strerror(errno));
-}
-
-static double microseconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1e6 + now.tv_nsec / 1e3;
 }
 
 /* Spin until all have come, 20 ms at most. */
