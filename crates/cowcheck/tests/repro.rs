@@ -581,6 +581,22 @@ fn a_page_that_is_lost_in_reclaim_is_seen_and_its_cgroup_goes() {
         "BROKEN: step 4: A read page 0 through its page table and saw in word 0 zeroes; \
          allowed there: what A wrote in step 1\n",
     );
+    // Nor does it stay when A is killed, or hangs until its own alarm.
+    let scenario = text::parse_valid(&format!("cowcheck scenario 1\n{lines}"), 4096).unwrap();
+    let source = cowcheck_repro::c(&scenario, 4096, None).unwrap();
+    let with = |what: &str| {
+        source.replace("\treclaim();", &format!("\treclaim(), {what};")).replace("TIME_LIMIT\t60", "TIME_LIMIT\t1")
+    };
+    for (what, told) in [
+        ("say(\"x\", \"y\")", "KEPT: "),
+        ("raise(SIGKILL)", "SKIP: A was killed by signal 9\n"),
+        ("pause()", "no end of it after 1 s\n"),
+    ] {
+        let source = with(what);
+        assert!(source.contains(what), "{source}");
+        let (_, out) = Built::new(what, &source, None).run();
+        assert!(out.contains(told), "{what}: {out}");
+    }
     let left = ["/sys/fs/cgroup", "/sys/fs/cgroup/memory"].into_iter().filter_map(|root| fs::read_dir(root).ok());
     let left =
         left.flatten().flatten().find(|entry| entry.file_name().to_string_lossy().starts_with("cowcheck-repro-"));

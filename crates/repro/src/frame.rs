@@ -7,7 +7,7 @@ use cowcheck_model::step::{Actor, Op};
 
 use crate::head::wrapped;
 use crate::helpers::{
-    ADVISE, BACKING, CGROUP, COLLAPSE_FILE, FILL_FILE, HUGETLB, MAIN, REQUIRE_FOLIO, SCRATCH, SWAP, UNMET,
+    ADVISE, BACKING, CGROUP, COLLAPSE_FILE, FILL_FILE, HUGETLB, REQUIRE_FOLIO, RUN, SCRATCH, SWAP, UNMET,
     ZERO_PMD_MAPPED,
 };
 use crate::program::Program;
@@ -35,7 +35,7 @@ pub(crate) fn text(mut program: Program<'_>, head: &str) -> String {
             let _ = write!(text, "\n{}\n", part.trim_end());
         }
     }
-    let name = if program.helpers.has(&MAIN) { "static void scenario(void)" } else { "int main(void)" };
+    let name = if program.helpers.has(&RUN) { "static void scenario(void)" } else { "int main(void)" };
     let _ = write!(text, "\n{name}\n{{\n{set_up}{}\n{}}}\n", program.body, end(&program));
     text
 }

@@ -68,7 +68,8 @@ helpers! {
     AT_ONCE: [TURN MOST_AT_ONCE CLOCK] at_once;
     // Who runs the scenario, where it is not main() itself.
     RUN: [REPORT] changes run_and_put_back run;
-    MAIN: [RUN CLOCK] races main_rounds main_once;
+    MAIN_ONCE: [RUN] main_once;
+    MAIN_ROUNDS: [RUN CLOCK] main_rounds;
     UNMET: [END] family unmet_family unmet_alone;
     // What pages hold.
     CONTENT: [] content;

@@ -102,8 +102,10 @@ impl<'a> Program<'a> {
             }
             number += group.len() as u32;
         }
-        if shape.races || shape.changes {
-            program.add(&helpers::MAIN);
+        if shape.races {
+            program.add(&helpers::MAIN_ROUNDS);
+        } else if shape.changes {
+            program.add(&helpers::MAIN_ONCE);
         }
         Ok(program)
     }
