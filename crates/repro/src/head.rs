@@ -6,6 +6,7 @@ use cowcheck_model::checker::judge;
 use cowcheck_model::memory::{Memory, MemoryKind, Size};
 use cowcheck_model::scenario::Scenario;
 use cowcheck_model::step::{Advice, Op, PinKind, State, Treatment};
+use cowcheck_model::storm::Rival;
 use cowcheck_model::trace::Trace;
 
 /// The widest line of prose.
@@ -102,10 +103,13 @@ fn needs(scenario: &Scenario, page_size: u32) -> Vec<String> {
         let kb = size >> 10;
         needs.push(format!("echo {pages} > /sys/kernel/mm/hugepages/hugepages-{kb}kB/nr_hugepages"));
     }
-    if scenario.has(|op| matches!(op, Op::Advise(Advice::PageOut, _) | Op::Require(State::Swapped, _))) {
+    let storms_with = |rival| scenario.has(|op| matches!(op, Op::Storm(_, rivals) if rivals.has(rival)));
+    if scenario.has(|op| matches!(op, Op::Advise(Advice::PageOut, _) | Op::Require(State::Swapped, _)))
+        || storms_with(Rival::Pageout)
+    {
         needs.push(format!("some {} of swap", Size((scenario.memory.bytes() * 4).max(1 << 20))));
     }
-    if scenario.has(|op| matches!(op, Op::Pin(PinKind::READ_WRITE, ..))) {
+    if scenario.has(|op| matches!(op, Op::Pin(PinKind::READ_WRITE, ..))) || storms_with(Rival::Pin) {
         needs.push("io_uring: sysctl kernel.io_uring_disabled=0".to_owned());
     }
     if kind == MemoryKind::ShmemThp || scenario.has(|op| matches!(op, Op::CollapseOf(..))) {
