@@ -7,7 +7,8 @@ use cowcheck_model::step::{Actor, Op};
 
 use crate::head::wrapped;
 use crate::helpers::{
-    ADVISE, BACKING, COLLAPSE_FILE, FILL_FILE, HUGETLB, REQUIRE_FOLIO, SCRATCH, UNMET, ZERO_PMD_MAPPED,
+    ADVISE, BACKING, CGROUP, COLLAPSE_FILE, FILL_FILE, HUGETLB, REQUIRE_FOLIO, RUN, SCRATCH, SWAP, UNMET,
+    ZERO_PMD_MAPPED,
 };
 use crate::program::Program;
 use crate::prose;
@@ -16,6 +17,9 @@ use crate::prose;
 const TIME_LIMIT: u32 = 60;
 /// The same for memory of more than 64 MiB.
 const LONG_TIME_LIMIT: u32 = 300;
+/// How often a scenario with steps at once or a storm is run, where that takes not longer than so many seconds.
+const ROUNDS: u32 = 1000;
+const SECONDS: u32 = 10;
 
 /// The program. `head` is its first comment.
 pub(crate) fn text(mut program: Program<'_>, head: &str) -> String {
@@ -25,13 +29,29 @@ pub(crate) fn text(mut program: Program<'_>, head: &str) -> String {
     includes.iter().for_each(|include| text.push_str(&format!("{include}\n")));
     let _ = write!(text, "\n{}\n{}\n", defines(&program), processes(&program));
     helpers.iter().for_each(|helper| text.push_str(&format!("\n{helper}\n")));
-    for part in [program.globals.join("\n"), program.tables.text()] {
+    let changes = changes(&program);
+    for part in [changes, program.globals.join("\n"), program.tables.text(), program.functions.join("\n")] {
         if !part.is_empty() {
             let _ = write!(text, "\n{}\n", part.trim_end());
         }
     }
-    let _ = write!(text, "\nint main(void)\n{{\n{set_up}{}\n{}}}\n", program.body, end(&program));
+    let name = if program.helpers.has(&RUN) { "static void scenario(void)" } else { "int main(void)" };
+    let _ = write!(text, "\n{name}\n{{\n{set_up}{}\n{}}}\n", program.body, end(&program));
     text
+}
+
+/// What is done before and behind the scenario, where it changes something of the machine.
+fn changes(program: &Program<'_>) -> String {
+    let all = [(&CGROUP, "make_cgroup", "remove_cgroup"), (&SWAP, "find_swap", "swap_on_again")];
+    let used = || all.iter().filter(|(helper, ..)| program.helpers.has(helper));
+    let ready: String = used().map(|(_, ready, _)| format!("\t{ready}();\n")).collect();
+    let back: String = used().map(|(.., back)| format!("\t{back}();\n")).collect();
+    match ready.is_empty() {
+        true => String::new(),
+        false => {
+            format!("static void get_ready(void)\n{{\n{ready}}}\n\nstatic void put_back(void)\n{{\n{back}}}\n")
+        }
+    }
 }
 
 fn defines(program: &Program<'_>) -> String {
@@ -49,11 +69,14 @@ fn defines(program: &Program<'_>) -> String {
         ("FILE_CONTENT", "WROTE('@', 0)".to_owned()),
         ("NR_STEPS", program.scenario.steps.len().to_string()),
         ("TIME_LIMIT", format!("{limit}\t/* seconds */")),
+        ("ROUNDS", format!("{ROUNDS}\t/* the first argument is instead of it, */")),
+        ("SECONDS", format!("{SECONDS}\t/* the second of this */")),
     ];
     let uses = |name: &str| match name {
         "NR_BUFFERS" => program.buffers > 0,
         "FILE_CONTENT" => program.shape.file,
         "NR_STEPS" => program.shape.family,
+        "ROUNDS" | "SECONDS" => program.shape.races,
         "FOLIO_PAGES" => program.helpers.has(&REQUIRE_FOLIO) || program.helpers.has(&ZERO_PMD_MAPPED),
         _ => true,
     };
@@ -80,6 +103,12 @@ fn set_up(program: &mut Program<'_>) -> String {
         lines.push("share();".to_owned());
     }
     lines.push("start();".to_owned());
+    if program.shape.at_once {
+        lines.push("make_meeting();".to_owned());
+    }
+    if program.helpers.has(&CGROUP) {
+        lines.push("join_cgroup();".to_owned());
+    }
     lines.push(String::new());
     lines.push(format!("/* {} */", wrapped(&format!("A maps {}.", prose::memory_text(memory)), 80, "\t * ")));
     let size = if space == pages { "MEM_SIZE".to_owned() } else { format!("(size_t){space} * PAGE_SIZE") };
@@ -146,7 +175,7 @@ fn end(program: &Program<'_>) -> String {
     let has_requirements = program.helpers.has(&UNMET);
     let (unmet, leave) = match program.shape.family {
         true => ("shared->unmet", "end"),
-        false => ("unmet", "exit"),
+        false => ("unmet", "end"),
     };
     if program.shape.family {
         text.push_str("\t/* A waits for the last step, the others wait for A to end it all. */\n");

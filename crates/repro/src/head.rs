@@ -6,6 +6,7 @@ use cowcheck_model::checker::judge;
 use cowcheck_model::memory::{Memory, MemoryKind, Size};
 use cowcheck_model::scenario::Scenario;
 use cowcheck_model::step::{Advice, Op, PinKind, State, Treatment};
+use cowcheck_model::storm::Rival;
 use cowcheck_model::trace::Trace;
 
 /// The widest line of prose.
@@ -29,7 +30,8 @@ pub(crate) fn text(scenario: &Scenario, page_size: u32, trace: Option<&Trace>) -
     lines.push(format!("\tmemory {}", scenario.memory));
     for (number, step) in scenario.numbered() {
         let note = if step.note.is_empty() { String::new() } else { format!(" # {}", step.note) };
-        lines.push(format!("\t{number:>3}  {:<25}{note}", step.to_string()).trim_end().to_owned());
+        let bar = if step.at_once { "|" } else { " " };
+        lines.push(format!("\t{number:>3} {bar} {:<25}{note}", step.to_string()).trim_end().to_owned());
     }
     lines.extend(trace.into_iter().flat_map(seen));
     let needs = needs(scenario, page_size);
@@ -37,7 +39,20 @@ pub(crate) fn text(scenario: &Scenario, page_size: u32, trace: Option<&Trace>) -
         lines.extend([String::new(), "Needs:".to_owned(), String::new()]);
         lines.extend(needs.iter().map(|need| format!("\t{need}")));
     }
-    lines.extend(["", "Build and run:", "", "\tcc -O2 -static -o repro repro.c && ./repro", ""].map(str::to_owned));
+    let at_once = scenario.steps.iter().any(|step| step.at_once);
+    let storms = scenario.has(|op| matches!(op, Op::Storm(..)));
+    let (thread, rounds) = if at_once || storms { (" -pthread", " [ROUNDS [SECONDS]]") } else { ("", "") };
+    lines.extend([String::new(), "Build and run:".to_owned(), String::new()]);
+    lines.extend([format!("\tcc -O2 -static{thread} -o repro repro.c && ./repro{rounds}"), String::new()]);
+    if at_once {
+        lines.push(paragraph("A step behind a bar happens at once with the one above it."));
+    }
+    if at_once || storms {
+        lines.push(paragraph(
+            "A race is lost now and then only. So all of it is done again, until it is broken or so many rounds or seconds \
+             are over.",
+        ));
+    }
     lines.push(paragraph(
         "Exit code: 0 if the contract was kept, 1 if it was broken, 4 if this could not be set up here.",
     ));
@@ -88,10 +103,13 @@ fn needs(scenario: &Scenario, page_size: u32) -> Vec<String> {
         let kb = size >> 10;
         needs.push(format!("echo {pages} > /sys/kernel/mm/hugepages/hugepages-{kb}kB/nr_hugepages"));
     }
-    if scenario.has(|op| matches!(op, Op::Advise(Advice::PageOut, _) | Op::Require(State::Swapped, _))) {
+    let storms_with = |rival| scenario.has(|op| matches!(op, Op::Storm(_, rivals) if rivals.has(rival)));
+    if scenario.has(|op| matches!(op, Op::Advise(Advice::PageOut, _) | Op::Require(State::Swapped, _)))
+        || storms_with(Rival::Pageout)
+    {
         needs.push(format!("some {} of swap", Size((scenario.memory.bytes() * 4).max(1 << 20))));
     }
-    if scenario.has(|op| matches!(op, Op::Pin(PinKind::READ_WRITE, ..))) {
+    if scenario.has(|op| matches!(op, Op::Pin(PinKind::READ_WRITE, ..))) || storms_with(Rival::Pin) {
         needs.push("io_uring: sysctl kernel.io_uring_disabled=0".to_owned());
     }
     if kind == MemoryKind::ShmemThp || scenario.has(|op| matches!(op, Op::CollapseOf(..))) {
@@ -113,6 +131,24 @@ fn needs(scenario: &Scenario, page_size: u32) -> Vec<String> {
         let Op::Pin(kind, ..) = op else { return false };
         !matches!(kind, &PinKind::READ_WRITE | PinKind::Splice)
     };
+    if scenario.has(|op| matches!(op, Op::Poke(_))) {
+        needs.push("a kernel that was not booted with proc_mem.force_override=never".to_owned());
+    }
+    if scenario.has(|op| *op == Op::Reclaim) {
+        needs.push("root, swap, and a memory cgroup: mount -t cgroup2 none /sys/fs/cgroup".to_owned());
+        needs.push("and echo +memory > /sys/fs/cgroup/cgroup.subtree_control".to_owned());
+    }
+    if scenario.has(|op| matches!(op, Op::Khugepaged(_))) {
+        needs.push("root, who wakes khugepaged".to_owned());
+    }
+    if scenario.has(|op| *op == Op::Swapoff) {
+        needs
+            .push("root, and SWAP=/dev/... in the environment: the one swap area in use, which it may take".to_owned());
+        needs.push("out of use for a moment".to_owned());
+    }
+    if scenario.steps.iter().any(|step| step.at_once) || scenario.has(|op| matches!(op, Op::Storm(..))) {
+        needs.push("two processors".to_owned());
+    }
     if scenario.has(is_gup) {
         needs.push("root, debugfs, and a kernel with CONFIG_GUP_TEST=y".to_owned());
     }

@@ -3,8 +3,16 @@
 /// What a program is like as a whole, where functions differ by it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
-    /// There is more than one process.
+    /// There are turns: more than one process, or steps at once.
     pub(crate) family: bool,
+    /// There are steps at once.
+    pub(crate) at_once: bool,
+    /// There are steps at once or storms, which are lost now and then only.
+    pub(crate) races: bool,
+    /// A rival of a storm's writers protects their pages.
+    pub(crate) fenced: bool,
+    /// The scenario changes something of the machine that is put back in the end.
+    pub(crate) changes: bool,
     /// mremap() moves pages.
     pub(crate) moved: bool,
     /// There are accesses that may raise a signal.
@@ -40,7 +48,8 @@ macro_rules! helpers {
 
 helpers! {
     // What every program has.
-    REPORT: [] report;
+    STEP: [] at_once step_of_thread step;
+    REPORT: [STEP] report;
     END: [REPORT] family end_family end_alone;
     PLACE: [] moved place_moved place;
     FAULT: [PLACE END] probes fault_probe fault;
@@ -54,16 +63,27 @@ helpers! {
     TURN: [END] turn;
     FORK: [TURN] fork;
     REAP: [FORK] reap;
+    MOST_AT_ONCE: [] most_at_once;
+    CLOCK: [] clock;
+    AT_ONCE: [TURN MOST_AT_ONCE CLOCK] at_once;
+    // Who runs the scenario, where it is not main() itself.
+    RUN: [REPORT] changes run_and_put_back run;
+    MAIN_ONCE: [RUN] main_once;
+    MAIN_ROUNDS: [RUN CLOCK] main_rounds;
     UNMET: [END] family unmet_family unmet_alone;
     // What pages hold.
     CONTENT: [] content;
     FILL: [CONTENT] fill;
     TELL: [CONTENT] file tell_file tell;
-    EXPECT: [TELL END] expect;
+    EXPECT: [TELL END] at_once expect_at_once expect;
     // Accesses.
     WRITE_PAGES: [PLACE FILL] write_pages;
     READ_PAGES: [PLACE EXPECT] read_pages;
     TOUCH_PAGES: [PLACE] touch_pages;
+    WRITE_CLOSED: [WRITE_PAGES FAULT] write_closed;
+    READ_CLOSED: [READ_PAGES FAULT] read_closed;
+    TOUCH_CLOSED: [TOUCH_PAGES FAULT] touch_closed;
+    POKE_PAGES: [PLACE FILL END] poke_pages;
     BACKING: [] backing;
     FILL_FILE: [BACKING RESERVE MAP FILL] fill_file;
     COLLAPSE_FILE: [FILL_FILE] collapse_file;
@@ -89,7 +109,13 @@ helpers! {
     UFFD: [PLACE END] uffd;
     SPLIT: [PLACE UNMET] split;
     MIGRATE: [PLACE UNMET] migrate;
-    KSM: [UNMET] ksm;
+    NUMBER: [] number;
+    KSM: [UNMET NUMBER] ksm;
+    KHUGEPAGED: [UNMET NUMBER] khugepaged;
+    // What is put back in the end.
+    CGROUP: [END] cgroup;
+    RECLAIM: [CGROUP UNMET NUMBER] reclaim;
+    SWAP: [END UNMET] swap;
     // Looks at the page table.
     OPEN_PAGEMAP: [END] open_pagemap;
     PAGEMAP: [OPEN_PAGEMAP] pagemap;
@@ -106,11 +132,12 @@ helpers! {
     CLEAR_SOFT_DIRTY: [END] clear_soft_dirty;
     EXPECT_SOFT_DIRTY: [PLACE PAGEMAP] expect_soft_dirty;
     // Pins.
-    COPY: [EXPECT] copy;
+    COPY: [EXPECT MOST_AT_ONCE] at_once copy_at_once copy;
     PIPE: [PLACE END] pipe;
     DRAIN: [PIPE COPY] drain;
     CLOSE_PIPE: [PIPE] close_pipe;
     URING: [PLACE END] uring;
+    REGISTER: [URING] register;
     SCRATCH: [URING] scratch;
     FIXED_IO: [SCRATCH] fixed_io;
     FETCH: [FIXED_IO COPY] fetch;
@@ -119,6 +146,19 @@ helpers! {
     GUP: [PLACE END] gup;
     READ_PINNED: [GUP COPY] read_pinned;
     UNPIN_PAGES: [GUP] unpin_pages;
+    // Storms.
+    STORE: [FAULT] fenced store_fenced store;
+    STORM: [PLACE TELL STORE CLOCK UNMET] storm;
+    STORM_SPLIT: [STORM] storm_split;
+    STORM_COLLAPSE: [STORM_SPLIT] storm_collapse;
+    STORM_BEGUN: [STORM] storm_begun;
+    STORM_FORK: [STORM_BEGUN] storm_fork;
+    STORM_STRETCH: [STORM] storm_stretch;
+    STORM_PAGE_OUT: [STORM_STRETCH] storm_page_out;
+    STORM_PROTECT: [STORM_STRETCH] storm_protect;
+    STORM_SOME: [STORM] storm_some;
+    STORM_GUP: [STORM_SOME STORM_BEGUN] storm_gup;
+    STORM_PIN: [STORM_SOME FIXED_IO UNREGISTER] storm_pin;
 }
 
 /// The helpers of a program, each once and behind what it needs.

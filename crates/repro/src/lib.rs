@@ -29,10 +29,6 @@ pub use error::Error;
 /// on which kernel.
 pub fn c(scenario: &Scenario, page_size: u32, trace: Option<&Trace>) -> Result<String, Error> {
     scenario.validate(page_size)?;
-    if let Some((number, step)) = scenario.numbered().find(|(_, step)| step.at_once) {
-        let why = "it is at once with the step before, and the program takes turns";
-        return Err(Error::Impossible { step: number, text: step.to_string(), why });
-    }
     let program = program::Program::of(scenario, page_size)?;
     Ok(frame::text(program, &head::text(scenario, page_size, trace)))
 }

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use cowcheck_model::contract::{Origin, SetId, World};
 use cowcheck_model::memory::Memory;
 use cowcheck_model::pages::{Run, runs_of};
-use cowcheck_model::scenario::Scenario;
+use cowcheck_model::scenario::{Invalid, Scenario};
 use cowcheck_model::stamp::Writer;
-use cowcheck_model::step::{Actor, Op, Pin, PinKind, Step};
+use cowcheck_model::step::{Actor, Op, Pin, PinKind, Step, groups};
+use cowcheck_model::storm::Rival;
 
 use crate::calls::{Tables, deeper};
 use crate::error::Error;
@@ -37,8 +38,14 @@ pub(crate) struct Program<'a> {
     pub(crate) globals: Vec<String>,
     /// The most buffers that an io_uring has.
     pub(crate) buffers: usize,
+    /// The functions of steps at once.
+    pub(crate) functions: Vec<String>,
     /// The statements of the steps.
     pub(crate) body: String,
+    /// For a step at once with others: the pages that they may close to it.
+    pub(crate) beside: Option<Vec<Run>>,
+    /// How many steps at once there were so far.
+    pub(crate) met: usize,
     /// What the contract allows now.
     pub(crate) world: World,
     pub(crate) held: HashMap<Pin, Held>,
@@ -51,10 +58,17 @@ impl<'a> Program<'a> {
     /// The program of a scenario that is valid.
     pub(crate) fn of(scenario: &'a Scenario, page_size: u32) -> Result<Program<'a>, Error> {
         let memory = scenario.memory;
+        let at_once = scenario.steps.iter().any(|step| step.at_once);
+        let fenced = scenario.has(|op| matches!(op, Op::Storm(_, rivals) if rivals.has(Rival::Mprotect)));
         let shape = Shape {
-            family: scenario.has(|op| matches!(op, Op::Fork(_))),
+            family: at_once || scenario.has(|op| matches!(op, Op::Fork(_))),
+            at_once,
+            races: at_once || scenario.has(|op| matches!(op, Op::Storm(..))),
+            fenced,
+            changes: scenario.has(|op| matches!(op, Op::Reclaim | Op::Swapoff)),
             moved: scenario.has(|op| matches!(op, Op::Mremap(_))),
-            probes: scenario.has(|op| matches!(op, Op::Probe(..))),
+            probes: fenced
+                || scenario.has(|op| matches!(op, Op::Probe(..)) || (at_once && matches!(op, Op::Mprotect(..)))),
             file: memory.kind.has_file(),
         };
         let mut program = Program {
@@ -65,7 +79,10 @@ impl<'a> Program<'a> {
             tables: Tables::default(),
             globals: vec![],
             buffers: 0,
+            functions: vec![],
             body: String::new(),
+            beside: None,
+            met: 0,
             world: World::new(memory, page_size),
             held: HashMap::new(),
             taken: HashMap::new(),
@@ -77,8 +94,18 @@ impl<'a> Program<'a> {
         }
         program.add(&helpers::START);
         program.add(&helpers::MAP);
-        for (number, step) in scenario.numbered() {
-            program.step(number, step)?;
+        let mut number = 1;
+        for group in groups(&scenario.steps) {
+            match group {
+                [step] => program.step(number, step)?,
+                _ => program.at_once(number, group)?,
+            }
+            number += group.len() as u32;
+        }
+        if shape.races {
+            program.add(&helpers::MAIN_ROUNDS);
+        } else if shape.changes {
+            program.add(&helpers::MAIN_ONCE);
         }
         Ok(program)
     }
@@ -142,7 +169,22 @@ impl<'a> Program<'a> {
                 None => groups.push((set, vec![page])),
             }
         }
-        groups.into_iter().map(|(set, pages)| (one_of(self.world.origins(set)), runs_of(pages))).collect()
+        groups.into_iter().map(|(set, pages)| (self.set(set), runs_of(pages))).collect()
+    }
+
+    /// A set of contents as C.
+    fn set(&self, set: SetId) -> String {
+        let names: Vec<String> = self.world.origins(set).iter().map(content).collect();
+        let lines: Vec<String> = names.chunks(5).map(|line| line.join(", ")).collect();
+        let of = if self.world.is_mixed(set) { "MIX_OF" } else { "ONE_OF" };
+        format!("{of}({})", lines.join(",\n\t\t"))
+    }
+
+    /// Runs of pages that stay open to this step, and of those that others may close to it.
+    pub(crate) fn open_and_closed(&self, runs: &[Run]) -> (Vec<Run>, Vec<Run>) {
+        let is_closed = |page: &u32| self.beside.iter().flatten().any(|run| run.pages().contains(page));
+        let (closed, open): (Vec<u32>, Vec<u32>) = runs.iter().flat_map(|run| run.pages()).partition(is_closed);
+        (runs_of(open), runs_of(closed))
     }
 
     fn step(&mut self, number: u32, step: &Step) -> Result<(), Error> {
@@ -152,20 +194,60 @@ impl<'a> Program<'a> {
         };
         let heir = self.heir(step.actor);
         self.world.apply(number, step, None);
-        if let Op::Fork(child) = step.op {
-            let places = self.places.get(&step.actor).cloned();
-            self.places.extend(places.map(|places| (child, places)));
-        }
+        self.settle(step);
         lines.extend(translate::soft_dirty(self, number, step));
-        let comment = translate::sentence(self, step);
-        let note = if step.note.is_empty() { String::new() } else { format!(" ({})", step.note) };
-        let comment = format!("{number}. {comment}{note}.");
-        self.body.push_str(&format!("\n\t/* {} */\n", head::wrapped(&comment, 80, "\t * ")));
+        self.body.push_str(&format!("\n\t/* {} */\n", self.comment(number, step, "\t * ")));
         self.turn(number, step.actor, &lines);
         if step.op == Op::Exit {
             self.add(&helpers::REAP);
             self.turn(number, heir, &[format!("reap({});", step.actor)]);
         }
+        Ok(())
+    }
+
+    /// A child that was forked has its pages where its parent has them.
+    fn settle(&mut self, step: &Step) {
+        if let Op::Fork(child) = step.op {
+            let places = self.places.get(&step.actor).cloned();
+            self.places.extend(places.map(|places| (child, places)));
+        }
+    }
+
+    /// What a step does, for the reader.
+    fn comment(&self, number: u32, step: &Step, indent: &str) -> String {
+        let note = if step.note.is_empty() { String::new() } else { format!(" ({})", step.note) };
+        head::wrapped(&format!("{number}. {}{note}.", translate::sentence(self, step)), 80, indent)
+    }
+
+    /// Steps at once, of which the first has this number: a function each, and a call that has threads do them.
+    fn at_once(&mut self, first: u32, steps: &[Step]) -> Result<(), Error> {
+        self.add(&helpers::AT_ONCE);
+        let wrong = |(at, why)| Error::Invalid(Invalid { step: first as usize + at, why });
+        let worlds = self.world.race(first, steps).map_err(wrong)?;
+        let closed: Vec<_> = (0..steps.len()).map(|index| self.world.is_closed(steps, index)).collect();
+        // What one of them reads is held against what is right on the way.
+        self.world = worlds.during;
+        let mut calls = String::new();
+        for ((number, step), closed) in (first..).zip(steps).zip(closed) {
+            self.beside = Some(closed);
+            let lines: Vec<String> =
+                translate::step(self, number, step)?.iter().map(|line| format!("\t{}\n", deeper(line))).collect();
+            let comment = self.comment(number, step, " * ");
+            self.functions
+                .push(format!("/* {comment} */\nstatic void step_{number}(void)\n{{\n{}}}\n", lines.concat()));
+            let forks = if matches!(step.op, Op::Fork(_)) { ", .forks = true" } else { "" };
+            calls.push_str(&format!("\t\t{{ .who = {}, .work = step_{number}{forks} }},\n", step.actor));
+            self.settle(step);
+        }
+        self.beside = None;
+        self.world = worlds.after;
+        self.met += steps.len();
+        let last = first as usize + steps.len() - 1;
+        self.body.push_str(&format!(
+            "\n\t/* {first} to {last}, at once. */\n\tat_once({first}, {}, {}, (const struct beside[]) {{\n{calls}\t}});\n",
+            steps.len(),
+            self.met
+        ));
         Ok(())
     }
 
@@ -189,14 +271,11 @@ impl<'a> Program<'a> {
     }
 }
 
-/// A set of contents as C.
-fn one_of(origins: &[Origin]) -> String {
-    let names = origins.iter().map(|origin| match origin {
+/// A content as C.
+fn content(origin: &Origin) -> String {
+    match origin {
         Origin::Zero => "ZERO".to_owned(),
         Origin::Written(Writer::Initial) => "FILE_CONTENT".to_owned(),
         Origin::Written(Writer::Step(actor, step)) => format!("WROTE({actor}, {step})"),
-    });
-    let names: Vec<String> = names.collect();
-    let lines: Vec<String> = names.chunks(5).map(|line| line.join(", ")).collect();
-    format!("ONE_OF({})", lines.join(",\n\t\t"))
+    }
 }

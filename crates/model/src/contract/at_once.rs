@@ -147,19 +147,21 @@ impl World {
                 self.check(step).map_err(|why| (0, why))?;
                 self.apply(number, step, None);
             }
-            _ => {
-                self.check_at_once(steps)?;
-                let closed =
-                    |index| if self.is_closed(steps, index).is_empty() { Came::Done(None) } else { Came::Partly };
-                // That a pin may be refused is no reason to do without it.
-                let came = |index: usize| {
-                    if matches!(steps[index].op, Op::Pin(..)) { Came::Done(None) } else { closed(index) }
-                };
-                let came: Vec<Came> = (0..steps.len()).map(came).collect();
-                *self = self.at_once(number, steps, &came)?.after;
-            }
+            _ => *self = self.race(number, steps)?.after,
         }
         Ok(())
+    }
+
+    /// What these steps at once may come to where the kernel refuses none of them, but an access that another of them
+    /// closes. The first has this number; the error is as for [`World::advance`].
+    pub fn race(&self, number: u32, steps: &[Step]) -> Result<AtOnce, (usize, String)> {
+        self.check_at_once(steps)?;
+        // That a pin may be refused is no reason to do without it.
+        let may_end_early =
+            |index: usize| !matches!(steps[index].op, Op::Pin(..)) && !self.is_closed(steps, index).is_empty();
+        let came = |index| if may_end_early(index) { Came::Partly } else { Came::Done(None) };
+        let came: Vec<Came> = (0..steps.len()).map(came).collect();
+        self.at_once(number, steps, &came)
     }
 
     /// The pages that this one of the steps may find closed to it, because another of them changes the protection.

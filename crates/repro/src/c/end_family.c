@@ -29,5 +29,5 @@ static void __attribute__((noreturn)) end(enum exit_code code)
 			kill(shared->pid[who], SIGKILL);
 	for (tries = 0; tries < 5000 && waitpid(-1, NULL, WNOHANG) >= 0; tries++)
 		usleep(1000);
-	exit(atomic_load(&shared->code));
+	_exit(atomic_load(&shared->code));
 }

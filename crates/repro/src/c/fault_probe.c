@@ -1,15 +1,19 @@
 #include <setjmp.h>
 #include <signal.h>
 
-static sigjmp_buf probe;
-static volatile sig_atomic_t probing;
+/* Is this thread at an access that may raise a signal, or only SIGSEGV? */
+static __thread sigjmp_buf probe;
+static __thread volatile sig_atomic_t probing;
+
+#define ANY_SIGNAL	1
+#define ONLY_SIGSEGV	2
 
 static void fault(int signal, siginfo_t *info, void *context)
 {
 	int page = page_at(info->si_addr);
 
 	(void)context;
-	if (probing)
+	if (probing == ANY_SIGNAL || (probing == ONLY_SIGSEGV && signal == SIGSEGV && page >= 0))
 		siglongjmp(probe, signal);
 	if (signal == SIGBUS || page < 0)
 		stop(SKIP, "signal %d at %p: no page could be had", signal, info->si_addr);

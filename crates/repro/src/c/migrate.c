@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -21,8 +22,8 @@ static void compact(void)
 /* A refusal breaks nothing. */
 static void migrate(int first, int count)
 {
-	static void *pages[NR_PAGES];
-	static int nodes[NR_PAGES], status[NR_PAGES];
+	void **pages = calloc(count, sizeof(*pages));
+	int *nodes = calloc(count, sizeof(*nodes)), *status = calloc(count, sizeof(*status));
 	FILE *file = fopen("/sys/devices/system/node/has_memory", "r");
 	int node[2], known = 0, i;
 
@@ -30,9 +31,11 @@ static void migrate(int first, int count)
 		known = fscanf(file, "%d%*[-,]%d", &node[0], &node[1]);
 		fclose(file);
 	}
+	if (!pages || !nodes || !status)
+		stop(SKIP, "no memory");
 	if (known < 2) {
 		compact();
-		return;
+		goto out;
 	}
 	for (i = 0; i < count; i++)
 		pages[i] = addr(first + i);
@@ -44,4 +47,8 @@ static void migrate(int first, int count)
 	if (syscall(__NR_move_pages, 0, count, pages, nodes, status, MPOL_MF_MOVE_ALL) < 0 &&
 	    syscall(__NR_move_pages, 0, count, pages, nodes, status, MPOL_MF_MOVE) < 0)
 		say("note", "move_pages() was refused: %s", strerror(errno));
+out:
+	free(pages);
+	free(nodes);
+	free(status);
 }

@@ -6,7 +6,7 @@ static int try_access(volatile uint64_t *at, enum access access)
 	int signal = sigsetjmp(probe, 1);
 
 	if (!signal) {
-		probing = 1;
+		probing = ANY_SIGNAL;
 		if (access == READ)
 			*at;
 		else

@@ -4,7 +4,8 @@ use cowcheck_model::pages::{Range, Run, runs_of};
 use cowcheck_model::step::{Access, Actor, Op, Step};
 
 use crate::helpers::{
-    EXPECT_FAULT, EXPECT_NO_FAULT, MAY_FAULT, READ_BACKING, READ_PAGES, TOUCH_PAGES, WRITE_BACKING, WRITE_PAGES,
+    EXPECT_FAULT, EXPECT_NO_FAULT, Helper, MAY_FAULT, POKE_PAGES, READ_BACKING, READ_CLOSED, READ_PAGES, TOUCH_CLOSED,
+    TOUCH_PAGES, WRITE_BACKING, WRITE_CLOSED, WRITE_PAGES,
 };
 use crate::program::Program;
 
@@ -26,21 +27,31 @@ pub(super) fn step(program: &mut Program<'_>, step: &Step) -> Option<Vec<String>
     let runs = step.op.range().map(|range| program.world.runs(range)).unwrap_or_default();
     Some(match &step.op {
         Op::Write(_) => {
-            program.add(&WRITE_PAGES);
-            program.calls(&runs, |first, count| format!("write_pages({first}, {count});"))
+            let (open, closed) = program.open_and_closed(&runs);
+            let mut lines = calls(program, &WRITE_PAGES, "write_pages", &open);
+            lines.extend(calls(program, &WRITE_CLOSED, "write_closed", &closed));
+            lines
         }
         Op::Touch(_) => {
-            program.add(&TOUCH_PAGES);
-            program.calls(&runs, |first, count| format!("touch_pages({first}, {count});"))
+            let (open, closed) = program.open_and_closed(&runs);
+            let mut lines = calls(program, &TOUCH_PAGES, "touch_pages", &open);
+            lines.extend(calls(program, &TOUCH_CLOSED, "touch_closed", &closed));
+            lines
         }
-        Op::WriteBacking(_) => {
-            program.add(&WRITE_BACKING);
-            program.calls(&runs, |first, count| format!("write_backing({first}, {count});"))
-        }
+        Op::Poke(_) => calls(program, &POKE_PAGES, "poke_pages", &runs),
+        Op::WriteBacking(_) => calls(program, &WRITE_BACKING, "write_backing", &runs),
         Op::Read(_) => {
-            program.add(&READ_PAGES);
-            let groups = program.by_set(&runs, |page| program.world.allowed_id(step.actor, page));
-            reads(program, "read_pages", groups)
+            let (open, closed) = program.open_and_closed(&runs);
+            let mut lines = vec![];
+            for (helper, function, runs) in [(&READ_PAGES, "read_pages", &open), (&READ_CLOSED, "read_closed", &closed)]
+            {
+                if !runs.is_empty() {
+                    program.add(helper);
+                }
+                let groups = program.by_set(runs, |page| program.world.allowed_id(step.actor, page));
+                lines.extend(reads(program, function, groups));
+            }
+            lines
         }
         Op::ReadBacking(_) => {
             program.add(&READ_BACKING);
@@ -50,6 +61,15 @@ pub(super) fn step(program: &mut Program<'_>, step: &Step) -> Option<Vec<String>
         Op::Probe(access, _) => probe(program, step.actor, *access, &runs),
         _ => return None,
     })
+}
+
+/// A helper that takes pages, and no more.
+fn calls(program: &mut Program<'_>, helper: &'static Helper, function: &str, runs: &[Run]) -> Vec<String> {
+    if runs.is_empty() {
+        return vec![];
+    }
+    program.add(helper);
+    program.calls(runs, |first, count| format!("{function}({first}, {count});"))
 }
 
 fn reads(program: &mut Program<'_>, function: &str, groups: Vec<(String, Vec<Run>)>) -> Vec<String> {

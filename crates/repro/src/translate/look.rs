@@ -86,7 +86,7 @@ pub(super) fn step(program: &mut Program<'_>, step: &Step) -> Option<Vec<String>
 }
 
 /// What counts pages that a PMD maps; kernels without PAGEMAP_SCAN are silent about the huge zero page.
-fn pmd_mapped(program: &Program<'_>) -> &'static Helper {
+pub(super) fn pmd_mapped(program: &Program<'_>) -> &'static Helper {
     match program.memory().kind {
         MemoryKind::HugeZero => &ZERO_PMD_MAPPED,
         _ => &PMD_MAPPED,

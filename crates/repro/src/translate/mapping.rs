@@ -6,8 +6,8 @@ use cowcheck_model::step::{Advice, Op, Prot, Step};
 use crate::helpers::{ADVISE, CLEAR_SOFT_DIRTY, COLLAPSE, COLLAPSE_OF, FORK, GUARD, MOVE, PAGE_OUT, PROTECT, UNMAP};
 use crate::program::Program;
 
-/// How often is tried what a pin would forbid, and what passes.
-const TRIES_UNDER_PIN: u32 = 4;
+/// How often is tried what a pin would forbid or what is one of a race, and what passes.
+const BRIEF_TRIES: u32 = 4;
 const TRIES: u32 = 60;
 
 /// Advice that is given and either taken or refused for good, by its name in C.
@@ -61,7 +61,8 @@ pub(super) fn sentence(op: &Op, pages: &dyn Fn(&Range) -> String) -> Option<Stri
 
 pub(super) fn step(program: &mut Program<'_>, step: &Step) -> Option<Vec<String>> {
     let runs = step.op.range().map(|range| program.world.runs(range)).unwrap_or_default();
-    let tries = if program.held.is_empty() { TRIES } else { TRIES_UNDER_PIN };
+    let is_brief = program.beside.is_some() || !program.held.is_empty();
+    let tries = if is_brief { BRIEF_TRIES } else { TRIES };
     Some(match &step.op {
         Op::Fork(child) => {
             program.add(&FORK);

@@ -7,6 +7,7 @@ mod access;
 mod look;
 mod mapping;
 mod pins;
+mod storm;
 mod treat;
 
 use cowcheck_model::pages::Range;
@@ -27,6 +28,7 @@ pub(crate) fn step(program: &mut Program<'_>, number: u32, step: &Step) -> Resul
         .or_else(|| mapping::step(program, step))
         .or_else(|| treat::step(program, step))
         .or_else(|| look::step(program, step))
+        .or_else(|| storm::step(program, step))
         .ok_or_else(|| Error::Untranslated { step: number, text: step.to_string() })
 }
 
@@ -37,7 +39,8 @@ pub(crate) fn sentence(program: &Program<'_>, step: &Step) -> String {
         .or_else(|| mapping::sentence(&step.op, &pages))
         .or_else(|| treat::sentence(&step.op, &pages))
         .or_else(|| look::sentence(&step.op, &pages))
-        .or_else(|| pins::sentence(&step.op, &pages));
+        .or_else(|| pins::sentence(&step.op, &pages))
+        .or_else(|| storm::sentence(&step.op, &pages));
     let reaped = match step.op {
         Op::Exit => Some("exits and is reaped".to_owned()),
         _ => None,

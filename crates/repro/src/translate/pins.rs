@@ -3,7 +3,9 @@
 use cowcheck_model::pages::{Range, Run};
 use cowcheck_model::step::{Op, Pin, PinKind, Step};
 
-use crate::helpers::{CLOSE_PIPE, DRAIN, FETCH, GUP, PIPE, READ_PINNED, UNPIN_PAGES, UNREGISTER, URING, WRITE_FIXED};
+use crate::helpers::{
+    CLOSE_PIPE, DRAIN, FETCH, GUP, PIPE, READ_PINNED, REGISTER, UNPIN_PAGES, UNREGISTER, WRITE_FIXED,
+};
 use crate::program::{Held, Program};
 
 /// What holds a pin, in a program that has libc alone.
@@ -71,7 +73,7 @@ fn pin_pages(program: &mut Program<'_>, kind: PinKind, pin: Pin, runs: Vec<Run>)
             lines
         }
         Holder::Uring => {
-            program.add(&URING);
+            program.add(&REGISTER);
             program.globals.push(format!("static struct fixed {name};"));
             program.buffers = program.buffers.max(runs.len());
             let mut lines = program.calls(&runs, |first, count| format!("add_buffer(&{name}, {first}, {count});"));

@@ -1,15 +1,23 @@
-//! What is done to pages by other calls than madvise(2), and the wait for KSM.
+//! What is done to pages by other calls than madvise(2), and what the kernel does by itself.
 
 use cowcheck_model::pages::{Range, Run};
 use cowcheck_model::step::{Op, Step, Treatment};
 
-use crate::helpers::{KSM, LOCK_PAGES, MIGRATE, SPLIT, UFFD, UNLOCK_PAGES};
+use super::look::pmd_mapped;
+use crate::helpers::{KHUGEPAGED, KSM, LOCK_PAGES, MIGRATE, RECLAIM, SPLIT, SWAP, UFFD, UNLOCK_PAGES};
 use crate::program::Program;
 
 pub(super) fn sentence(op: &Op, pages: &dyn Fn(&Range) -> String) -> Option<String> {
     let (treatment, range) = match op {
         Op::Treat(treatment, range) => (treatment, range),
         Op::Ksm => return Some("waits until KSM has been through all mergeable memory".to_owned()),
+        Op::Khugepaged(range) => {
+            return Some(format!("wakes khugepaged, which may collapse {} or leave them", pages(range)));
+        }
+        Op::Reclaim => return Some("has all memory of these processes reclaimed that can be".to_owned()),
+        Op::Swapoff => {
+            return Some("takes the swap area out of use and puts it to use again: all comes back in".to_owned());
+        }
         _ => return None,
     };
     let pages = pages(range);
@@ -31,6 +39,23 @@ pub(super) fn step(program: &mut Program<'_>, step: &Step) -> Option<Vec<String>
         Op::Ksm => {
             program.add(&KSM);
             return Some(vec!["wait_for_ksm();".to_owned()]);
+        }
+        Op::Khugepaged(range) => {
+            // It looks whether PMDs map the pages, as `require` does.
+            program.add(pmd_mapped(program));
+            program.add(&KHUGEPAGED);
+            let runs = program.world.runs(range);
+            return Some(
+                program.calls_apart(step.actor, &runs, |first, count| format!("wake_khugepaged({first}, {count});")),
+            );
+        }
+        Op::Reclaim => {
+            program.add(&RECLAIM);
+            return Some(vec!["reclaim();".to_owned()]);
+        }
+        Op::Swapoff => {
+            program.add(&SWAP);
+            return Some(vec!["swap_off_and_on();".to_owned()]);
         }
         _ => return None,
     };

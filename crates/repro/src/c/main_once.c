@@ -1,0 +1,5 @@
+int main(void)
+{
+	setlinebuf(stdout);
+	return run();
+}

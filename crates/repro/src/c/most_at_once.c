@@ -1,0 +1,1 @@
+#define MOST_AT_ONCE	3

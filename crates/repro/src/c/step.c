@@ -1,0 +1,1 @@
+static int step;	/* which one is being done */

@@ -1,0 +1,1 @@
+static __thread int step;	/* which one this thread does */
