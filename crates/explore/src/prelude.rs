@@ -80,8 +80,11 @@ const STAGES: [&[(u32, &str)]; 7] = [
     &[(6, ""), (4, "A write all"), (2, "B write all"), (1, "A write lower"), (1, "B write upper")],
 ];
 
+/// Steps, and how often they are chosen.
+type Weighed = (u32, Vec<Step>);
+
 /// The same with their steps.
-pub(crate) static BEGINNINGS: LazyLock<Vec<Vec<(u32, Vec<Step>)>>> = LazyLock::new(|| {
+pub(crate) static BEGINNINGS: LazyLock<Vec<Vec<Weighed>>> = LazyLock::new(|| {
     let read = |stage: &&[(u32, &str)]| stage.iter().map(|(weight, text)| (*weight, steps(text))).collect();
     STAGES.iter().map(read).collect()
 });
