@@ -7,22 +7,27 @@ use crate::mutant::{Mutant, Plant, parse};
 /// Name and text of each file of `lab/mutants`, by name.
 const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/mutants.rs"));
 
-/// All mutants, by name. Those that are edits are numbered in this order.
+/// All mutants, by name.
 pub fn list() -> Result<Vec<Mutant>, SyntaxError> {
     numbered(FILES)
 }
 
 fn numbered(files: &[(&str, &str)]) -> Result<Vec<Mutant>, SyntaxError> {
-    let mut last = 0;
     let read = files.iter().map(|(name, text)| {
         let mut mutant = parse(name, text)?;
         if let Plant::Edits { number, .. } = &mut mutant.plant {
-            last += 1;
-            *number = last;
+            *number = number_of(name);
         }
         Ok(mutant)
     });
     read.collect()
+}
+
+/// The FNV-1a hash of the name, without the sign's bit: a mutant that is new or gone leaves the others' numbers as they are,
+/// and what they are in need not be built again.
+fn number_of(name: &str) -> u32 {
+    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    hash & i32::MAX as u32
 }
 
 #[cfg(test)]
@@ -43,10 +48,22 @@ mod tests {
     }
 
     #[test]
+    fn no_two_edits_have_one_number_and_none_has_that_of_no_bug() {
+        let mutants = list().unwrap();
+        let edits = mutants.iter().filter(|mutant| matches!(mutant.plant, Plant::Edits { .. }));
+        let mut numbers: Vec<u32> = edits.map(Mutant::number).collect();
+        let count = numbers.len();
+        numbers.push(0);
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), count + 1);
+    }
+
+    #[test]
     fn edits_are_numbered_and_modules_keep_their_number() {
         let mutants = numbered(&[("a", EDIT), ("b", IN_PLACE), ("c", EDIT)]).unwrap();
         let numbers: Vec<_> = mutants.iter().map(|mutant| (mutant.name.as_str(), mutant.number())).collect();
-        assert_eq!(numbers, [("a", 1), ("b", 7), ("c", 2)]);
+        assert_eq!(numbers, [("a", number_of("a")), ("b", 7), ("c", number_of("c"))]);
         assert!(
             numbered(&[("a", EDIT), ("b", "title = ")]).unwrap_err().to_string().starts_with("lab/mutants/b.toml:1")
         );

@@ -56,7 +56,7 @@ pub enum Plant {
     },
     /// By edits of the kernel that the lab builds.
     Edits {
-        /// The value of the boot parameter `cowcheck_bug`: its place in [`list`](crate::list()), from 1.
+        /// The value of the boot parameter `cowcheck_bug`: made of its name by [`list`](crate::list()).
         number: u32,
         /// In the order in which they are made.
         edits: Vec<Edit>,
@@ -174,7 +174,7 @@ struct InPlace {
     bug: u32,
 }
 
-/// Reads the mutant `name`. Its edits have no number yet: that is its place among the others.
+/// Reads the mutant `name`. Its edits have no number yet: that is made of all names.
 pub fn parse(name: &str, text: &str) -> Result<Mutant, SyntaxError> {
     let error = |at: usize, found: &str, expected: &str| {
         SyntaxError::at(text, at, found, expected).in_file(format!("lab/mutants/{name}.toml"))
