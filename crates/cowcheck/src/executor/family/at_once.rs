@@ -23,8 +23,8 @@ use super::super::{poke, treat};
 use super::{Member, Sight, done, errno, no_pin, read_via};
 
 /// Half of the steps begin at once when all have met, the others up to so many microseconds later, as a power of 2: so
-/// that a short step comes by all of a long one.
-const LATER: u32 = 9;
+/// that a short step comes by all of a long one, which in an emulated guest takes some milliseconds.
+const LATER: u32 = 12;
 
 /// What one step came to: its record, and what it left of a pin.
 type Came = (Record, Option<(Pin, Held)>);
