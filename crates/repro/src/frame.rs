@@ -173,10 +173,7 @@ fn mapping(program: &mut Program<'_>, memory: Memory) -> Vec<String> {
 fn end(program: &Program<'_>) -> String {
     let mut text = String::new();
     let has_requirements = program.helpers.has(&UNMET);
-    let (unmet, leave) = match program.shape.family {
-        true => ("shared->unmet", "end"),
-        false => ("unmet", "end"),
-    };
+    let unmet = if program.shape.family { "shared->unmet" } else { "unmet" };
     if program.shape.family {
         text.push_str("\t/* A waits for the last step, the others wait for A to end it all. */\n");
         text.push_str("\tturn(NR_STEPS + (me == A ? 1 : 2), me);\n");
@@ -184,9 +181,9 @@ fn end(program: &Program<'_>) -> String {
     if has_requirements {
         let _ = write!(
             text,
-            "\tif ({unmet}) {{\n\t\tputs(\"SKIP: nothing was broken, but the set-up was not reached\");\n\t\t{leave}(SKIP);\n\t}}\n"
+            "\tif ({unmet}) {{\n\t\tputs(\"SKIP: nothing was broken, but the set-up was not reached\");\n\t\tend(SKIP);\n\t}}\n"
         );
     }
-    let _ = write!(text, "\tputs(\"KEPT: every page held what it may\");\n\t{leave}(KEPT);\n");
+    text.push_str("\tputs(\"KEPT: every page held what it may\");\n\tend(KEPT);\n");
     text
 }

@@ -67,7 +67,8 @@ helpers! {
     CLOCK: [] clock;
     AT_ONCE: [TURN MOST_AT_ONCE CLOCK] at_once;
     // Who runs the scenario, where it is not main() itself.
-    RUN: [REPORT] changes run_and_put_back run;
+    HOW_IT_ENDED: [REPORT] how_it_ended;
+    RUN: [HOW_IT_ENDED] changes run_and_put_back run;
     MAIN_ONCE: [RUN] main_once;
     MAIN_ROUNDS: [RUN CLOCK] main_rounds;
     UNMET: [END] family unmet_family unmet_alone;
@@ -75,7 +76,9 @@ helpers! {
     CONTENT: [] content;
     FILL: [CONTENT] fill;
     TELL: [CONTENT] file tell_file tell;
-    EXPECT: [TELL END] at_once expect_at_once expect;
+    END_OF_LIST: [] end_of_list;
+    BROKEN: [TELL END END_OF_LIST] broken;
+    EXPECT: [BROKEN] at_once expect_at_once expect;
     // Accesses.
     WRITE_PAGES: [PLACE FILL] write_pages;
     READ_PAGES: [PLACE EXPECT] read_pages;

@@ -1,6 +1,5 @@
 /* All that a page may hold. */
 #define ONE_OF(...)		((const unsigned int[]){ __VA_ARGS__, END })
-#define END			(~0u)
 
 /* Compare every word of a page with all that it may hold. */
 static void expect(const volatile uint64_t *words, int page, const char *through, const unsigned int *allowed)
@@ -17,13 +16,5 @@ static void expect(const volatile uint64_t *words, int page, const char *through
 		if (index > bad)
 			bad = index;
 	}
-	printf("BROKEN: step %d: %c read page %d through %s and saw in word %d ", step, me, page, through, bad);
-	tell(words[bad], page, bad);
-	printf("; allowed there:");
-	for (content = allowed; *content != END; content++) {
-		printf(content == allowed ? " " : ", or ");
-		tell(word(*content, page, bad), page, bad);
-	}
-	putchar('\n');
-	end(BROKEN);
+	broken(words[bad], page, bad, through, allowed);
 }

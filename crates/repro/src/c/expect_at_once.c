@@ -4,7 +4,6 @@
 #define ONE_OF(...)		((const unsigned int[]){ __VA_ARGS__, END })
 /* The same where steps at once left it: each word may be of another of them. */
 #define MIX_OF(...)		((const unsigned int[]){ MIX, __VA_ARGS__, END })
-#define END			(~0u)
 #define MIX			(~1u)
 
 /* The first word that none of these can have written, or WORDS. */
@@ -43,23 +42,12 @@ static void expect(const volatile uint64_t *words, int page, const char *through
 {
 	uint64_t seen[WORDS];
 	bool mix = *allowed == MIX;
-	const unsigned int *content;
 	int index, bad;
 
 	for (index = 0; index < WORDS; index++)
 		seen[index] = words[index];
 	allowed += mix;
 	bad = mix ? wrong_in_mix(seen, page, allowed) : wrong_in_whole(seen, page, allowed);
-	if (bad == WORDS)
-		return;
-	flockfile(stdout);
-	printf("BROKEN: step %d: %c read page %d through %s and saw in word %d ", step, me, page, through, bad);
-	tell(seen[bad], page, bad);
-	printf("; allowed there:");
-	for (content = allowed; *content != END; content++) {
-		printf(content == allowed ? " " : ", or ");
-		tell(word(*content, page, bad), page, bad);
-	}
-	putchar('\n');
-	end(BROKEN);
+	if (bad != WORDS)
+		broken(seen[bad], page, bad, through, allowed);
 }

@@ -1,7 +1,4 @@
-#include <errno.h>
 #include <signal.h>
-#include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static void __attribute__((noreturn)) scenario(void);
@@ -12,7 +9,7 @@ static void put_back(void);
 static int run(void)
 {
 	pid_t pid;
-	int status;
+	int code;
 
 	get_ready();
 	/* An interrupt is for the scenario. */
@@ -24,14 +21,9 @@ static int run(void)
 		signal(SIGTERM, SIG_DFL);
 		scenario();
 	}
-	while (pid > 0 && waitpid(pid, &status, 0) != pid)
-		;
+	code = how_it_ended(pid);
 	put_back();
 	signal(SIGINT, SIG_DFL);
 	signal(SIGTERM, SIG_DFL);
-	if (pid < 0)
-		printf("SKIP: fork(): %s\n", strerror(errno));
-	else if (!WIFEXITED(status))
-		printf("SKIP: A was killed by signal %d\n", WTERMSIG(status));
-	return pid > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : SKIP;
+	return code;
 }
