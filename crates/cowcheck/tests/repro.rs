@@ -189,14 +189,19 @@ fn scenarios_of_the_explorer_are_kept() {
     assert!(kept >= most / 10, "{kept} of {ran} ran");
 }
 
-/// What is written while it forks is lost now and then: when that comes between the two copies.
-const LOSES_WRITES: &str = "static char *last, kept[4096];
+/// Notes where the memory is: the last mapping at a place that was asked for.
+const NOTES_LAST: &str = "static char *last;
 static inline void *wrong_mmap(void *at, size_t size, int prot, int flags, int fd, off_t from)
 {
 	if (flags & MAP_FIXED)
 		last = at;
 	return mmap(at, size, prot, flags, fd, from);
 }
+#define mmap wrong_mmap
+";
+
+/// What is written while it forks is lost now and then: when that comes between the two copies.
+const LOSES_WRITES: &str = "static char kept[4096];
 static inline pid_t wrong_fork(void)
 {
 	pid_t pid;
@@ -209,7 +214,6 @@ static inline pid_t wrong_fork(void)
 		memcpy(last, kept, sizeof(kept));
 	return pid;
 }
-#define mmap wrong_mmap
 #define fork wrong_fork
 ";
 
@@ -222,7 +226,7 @@ fn wrong(kernel: &str) -> String {
 #[test]
 fn a_race_that_is_lost_now_and_then_is_seen_with_its_round() {
     let text = "memory anon 8K\nA write all\nA write all\n| A fork B\nA read all\n";
-    let (code, out) = race(text, Some(&wrong(LOSES_WRITES)), "5000");
+    let (code, out) = race(text, Some(&wrong(&format!("{NOTES_LAST}{LOSES_WRITES}"))), "5000");
     assert_eq!(code, 1, "{out}");
     assert!(out.contains("BROKEN: step 4: A read page 0 through its page table and saw in word "), "{out}");
     assert!(out.contains(" what A wrote in step 1; allowed there: what A wrote in step 2\nin round "), "{out}");
@@ -547,14 +551,7 @@ fn a_poke_that_reaches_the_file_or_nobody_is_seen() {
 fn loses_page_0_at(file: &str) -> String {
     format!(
         "#include <stdio.h>
-static char *last;
-static inline void *wrong_mmap(void *at, size_t size, int prot, int flags, int fd, off_t from)
-{{
-	if (flags & MAP_FIXED)
-		last = at;
-	return mmap(at, size, prot, flags, fd, from);
-}}
-static inline int wrong_open(const char *path, int how, int mode)
+{NOTES_LAST}static inline int wrong_open(const char *path, int how, int mode)
 {{
 	if (strstr(path, \"{file}\"))
 		memset(last, 0, 4096);
@@ -566,7 +563,6 @@ static inline FILE *wrong_fopen(const char *path, const char *how)
 		memset(last, 0, 4096);
 	return fopen(path, how);
 }}
-#define mmap wrong_mmap
 #define fopen wrong_fopen
 #define open(path, how, ...) wrong_open(path, how, 0)
 "
@@ -627,13 +623,6 @@ fn a_page_that_khugepaged_loses_is_seen() {
 const LOSES_IN_SWAPOFF: &str = "#include <stdio.h>
 #include <stdlib.h>
 #include <sys/swap.h>
-static char *last;
-static inline void *wrong_mmap(void *at, size_t size, int prot, int flags, int fd, off_t from)
-{
-	if (flags & MAP_FIXED)
-		last = at;
-	return mmap(at, size, prot, flags, fd, from);
-}
 static inline int wrong_swapon(const char *path, int flags)
 {
 	(void)path;
@@ -641,7 +630,6 @@ static inline int wrong_swapon(const char *path, int flags)
 		memset(last, flags, 4096);
 	return 0;
 }
-#define mmap wrong_mmap
 #define swapoff(path) ((path) ? 0 : -1)
 #define swapon wrong_swapon
 #define getenv(name) \"/dev/swap\"
@@ -655,7 +643,7 @@ fn a_page_that_swapoff_loses_is_seen_and_no_swap_is_taken_unasked() {
     assert!(code == 4 && out.contains("SKIP: step 2, A: it has to be told which swap area"), "{code}: {out}");
     sees(
         lines,
-        LOSES_IN_SWAPOFF,
+        &format!("{NOTES_LAST}{LOSES_IN_SWAPOFF}"),
         "BROKEN: step 3: A read page 0 through its page table and saw in word 0 zeroes; \
          allowed there: what A wrote in step 1\n",
     );
