@@ -2,37 +2,24 @@
 
 use cowcheck_model::text::SyntaxError;
 
-use crate::mutant::{Mutant, Plant, parse};
+use crate::mutant::{Mutant, parse};
 
 /// Name and text of each file of `lab/mutants`, by name.
 const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/mutants.rs"));
 
 /// All mutants, by name.
 pub fn list() -> Result<Vec<Mutant>, SyntaxError> {
-    numbered(FILES)
+    read(FILES)
 }
 
-fn numbered(files: &[(&str, &str)]) -> Result<Vec<Mutant>, SyntaxError> {
-    let read = files.iter().map(|(name, text)| {
-        let mut mutant = parse(name, text)?;
-        if let Plant::Edits { number, .. } = &mut mutant.plant {
-            *number = number_of(name);
-        }
-        Ok(mutant)
-    });
-    read.collect()
-}
-
-/// The FNV-1a hash of the name, without the sign's bit: a mutant that is new or gone leaves the others' numbers as they are,
-/// and what they are in need not be built again.
-fn number_of(name: &str) -> u32 {
-    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    hash & i32::MAX as u32
+fn read(files: &[(&str, &str)]) -> Result<Vec<Mutant>, SyntaxError> {
+    files.iter().map(|(name, text)| parse(name, text)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mutant::{Plant, number_of};
 
     const EDIT: &str = "title = \"t\"\narea = \"fork\"\nbreaks = [\"isolation\"]\nabout = \"a\"\n\
         [[edit]]\nfile = \"a.c\"\nfunction = \"f\"\nat = \"x\"\nput = \"before\"\ntext = \"if (@bug@) y();\"\n";
@@ -61,11 +48,9 @@ mod tests {
 
     #[test]
     fn edits_are_numbered_and_modules_keep_their_number() {
-        let mutants = numbered(&[("a", EDIT), ("b", IN_PLACE), ("c", EDIT)]).unwrap();
+        let mutants = read(&[("a", EDIT), ("b", IN_PLACE), ("c", EDIT)]).unwrap();
         let numbers: Vec<_> = mutants.iter().map(|mutant| (mutant.name.as_str(), mutant.number())).collect();
         assert_eq!(numbers, [("a", number_of("a")), ("b", 7), ("c", number_of("c"))]);
-        assert!(
-            numbered(&[("a", EDIT), ("b", "title = ")]).unwrap_err().to_string().starts_with("lab/mutants/b.toml:1")
-        );
+        assert!(read(&[("a", EDIT), ("b", "title = ")]).unwrap_err().to_string().starts_with("lab/mutants/b.toml:1"));
     }
 }

@@ -56,7 +56,7 @@ pub enum Plant {
     },
     /// By edits of the kernel that the lab builds.
     Edits {
-        /// The value of the boot parameter `cowcheck_bug`: made of its name by [`list`](crate::list()).
+        /// The value of the boot parameter `cowcheck_bug`: [`number_of`] its name.
         number: u32,
         /// In the order in which they are made.
         edits: Vec<Edit>,
@@ -174,7 +174,14 @@ struct InPlace {
     bug: u32,
 }
 
-/// Reads the mutant `name`. Its edits have no number yet: that is made of all names.
+/// The FNV-1a hash of a mutant's name, without the sign's bit: a mutant that is new or gone leaves the others' numbers as they
+/// are, and what they are in need not be built again.
+pub fn number_of(name: &str) -> u32 {
+    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    hash & i32::MAX as u32
+}
+
+/// Reads the mutant `name`.
 pub fn parse(name: &str, text: &str) -> Result<Mutant, SyntaxError> {
     let error = |at: usize, found: &str, expected: &str| {
         SyntaxError::at(text, at, found, expected).in_file(format!("lab/mutants/{name}.toml"))
@@ -187,7 +194,7 @@ pub fn parse(name: &str, text: &str) -> Result<Mutant, SyntaxError> {
     let place = |key: &str| text.find(key).unwrap_or(0);
     let plant = match (file.in_place, file.edits) {
         (Some(InPlace { bug }), edits) if edits.is_empty() => Plant::InPlace { bug },
-        (None, edits) if !edits.is_empty() => Plant::Edits { number: 0, edits },
+        (None, edits) if !edits.is_empty() => Plant::Edits { number: number_of(name), edits },
         (None, _) => return Err(error(text.len(), "the end", "[in-place], or an [[edit]]")),
         (Some(_), _) => return Err(error(place("[[edit]]"), "[[edit]]", "no edit beside [in-place]")),
     };
@@ -245,7 +252,9 @@ mod tests {
     fn both_ways_to_plant_are_read() {
         let mutant = parsed(&format!("{HEAD}{EDIT}{EDIT}")).unwrap();
         assert_eq!((mutant.area.to_string().as_str(), mutant.breaks.as_slice()), ("fork", &[Rule::PinCoherence][..]));
-        assert!(matches!(&mutant.plant, Plant::Edits { number: 0, edits } if edits.len() == 2));
+        assert!(
+            matches!(&mutant.plant, Plant::Edits { number, edits } if *number == number_of("m") && edits.len() == 2)
+        );
         let mutant = parsed(&format!("{HEAD}first = [\"cow/*\"]\n[in-place]\nbug = 3\n")).unwrap();
         assert_eq!((mutant.number(), mutant.first.len(), mutant.processors), (3, 1, 1));
         assert_eq!(parsed(&format!("{HEAD}processors = 2\n{EDIT}")).unwrap().processors, 2);
