@@ -23,6 +23,7 @@ use cowcheck::executor::fault::Fault;
 use cowcheck::executor::layout::Layout;
 use cowcheck::executor::pins::{self, Held};
 use cowcheck::executor::pool::WORKER_ARG;
+use cowcheck::executor::processors;
 use cowcheck::executor::request::Devices;
 use cowcheck::executor::treat;
 use cowcheck::explore::source::unmet;
@@ -42,7 +43,6 @@ use cowcheck_sys::board::{self, Board};
 use cowcheck_sys::probe;
 use cowcheck_sys::process::{self, Fork};
 use cowcheck_sys::uffd::Uffd;
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 const ROUNDS: u32 = 3;
 const PAGE: u32 = 4096;
@@ -339,13 +339,7 @@ fn shrink(machine: &Machine) -> Result<(usize, usize, f64)> {
 fn run() -> Result<bool> {
     probe::install()?;
     let machine = here::look(&Roots::default());
-    let allowed = sched_getaffinity(None)?;
-    let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect();
-    let pin = |cores: &[usize]| {
-        let mut set = CpuSet::new();
-        cores.iter().for_each(|core| set.set(*core));
-        sched_setaffinity(None, &set)
-    };
+    let cores = processors::allowed()?;
     let one = &cores[cores.len().saturating_sub(1)..];
     let mut good = true;
     let mut tell = |text: String, is_met: bool| {
@@ -353,7 +347,7 @@ fn run() -> Result<bool> {
         good &= is_met;
     };
 
-    pin(one)?;
+    processors::stay_on(one)?;
     let (ours, bare) = rates(&machine)?;
     let part = ours / bare;
     let text = format!("{ours:.0} scenarios/s on one core, bare system calls {bare:.0}/s: {:.0} %", 100.0 * part);
@@ -362,9 +356,9 @@ fn run() -> Result<bool> {
     if let [.., _, _] = cores[..] {
         let (mut alone, mut both) = (0.0_f64, 0.0_f64);
         for _ in 0..ROUNDS {
-            pin(one)?;
+            processors::stay_on(one)?;
             alone = alone.max(campaign(1)?);
-            pin(&cores[cores.len() - 2..])?;
+            processors::stay_on(&cores[cores.len() - 2..])?;
             both = both.max(campaign(2)?);
         }
         let times = both / alone;
@@ -376,7 +370,7 @@ fn run() -> Result<bool> {
         println!("there is one core only: what the second gives was not measured");
     }
 
-    pin(&cores)?;
+    processors::stay_on(&cores)?;
     let (steps, left, seconds) = shrink(&machine)?;
     tell(
         format!("a finding of {steps} steps was shrunk to {left} in {seconds:.1} s; goal {SHRINK:.0} s"),

@@ -18,13 +18,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use cowcheck::executor::pool::WORKER_ARG;
+use cowcheck::executor::processors;
 use cowcheck::executor::request::{Devices, Request, Response};
 use cowcheck_model::step::{Advice, Prot};
 use cowcheck_sys::area::{Area, Source};
 use cowcheck_sys::board::{self, Board};
 use cowcheck_sys::probe;
 use cowcheck_sys::process::{self, Fork};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 const ROUNDS: u32 = 5;
 const PAGE: usize = 4096;
@@ -210,11 +210,8 @@ fn run(check: bool) -> Result<bool, Box<dyn Error>> {
     // Pages that nobody else of this process has touched, so that a fork costs what it costs a worker.
     probe::install()?;
     let board = Board::new(1, 0)?;
-    let allowed = sched_getaffinity(None)?;
-    let core = (0..CpuSet::MAX_CPU).rev().find(|core| allowed.is_set(*core)).ok_or("no core to run on")?;
-    let mut one = CpuSet::new();
-    one.set(core);
-    sched_setaffinity(None, &one)?;
+    let core = processors::allowed()?.pop().ok_or("no core to run on")?;
+    processors::stay_on(&[core])?;
 
     let mut good = true;
     println!(

@@ -310,8 +310,11 @@ impl Member<'_> {
                 self.pagemap.get_or_init(|| opened)
             }
         };
-        let (memory, page_size) = (self.plan.scenario.memory, self.layout.page_size());
-        page_state::observe(pagemap, self.me, memory, page_size, &self.places(runs), frames)
+        self.observe(pagemap, self.me, &self.places(runs), frames)
+    }
+
+    fn observe(&self, table: &Pagemap, of: Actor, places: &[Place], frames: bool) -> io::Result<Vec<Observed>> {
+        page_state::observe(table, of, self.plan.scenario.memory, self.layout.page_size(), places, frames)
     }
 
     /// Does one operation.
@@ -611,9 +614,8 @@ impl Member<'_> {
         };
         if self.plan.states && self.plan.look.is_none() {
             // What it did to the other's pages; only root may look, and what is not seen is not told.
-            let (memory, page_size) = (self.plan.scenario.memory, self.layout.page_size());
-            let seen = Pagemap::open_of(pid)
-                .and_then(|pagemap| page_state::observe(&pagemap, owner, memory, page_size, &places, self.plan.frames));
+            let frames = self.plan.frames;
+            let seen = Pagemap::open_of(pid).and_then(|table| self.observe(&table, owner, &places, frames));
             record.states = seen.unwrap_or_default();
         }
         result

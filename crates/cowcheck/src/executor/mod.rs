@@ -25,6 +25,7 @@ pub mod page_state;
 pub mod pins;
 pub mod poke;
 pub mod pool;
+pub mod processors;
 pub mod reclaim;
 pub mod request;
 pub mod require;

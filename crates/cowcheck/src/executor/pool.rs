@@ -11,10 +11,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use rustix::thread::{CpuSet, sched_getaffinity};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::processors;
 use super::request::{Request, Response};
 
 /// The hidden first argument that makes this program a worker. A second one is the processor that it stays on.
@@ -162,7 +162,7 @@ pub fn serve<Q: Ask>(
     mut free: BTreeMap<u64, u64>,
 ) -> Vec<usize> {
     let (send, news) = mpsc::channel();
-    let processors = if settled { processors() } else { vec![] };
+    let processors = if settled { processors::allowed().unwrap_or_default() } else { vec![] };
     let seat = |number| {
         let processor = processors.get(number).copied().filter(|_| (2..=processors.len()).contains(&width));
         Seat::new(number, processor, send.clone())
@@ -236,12 +236,6 @@ pub fn serve<Q: Ask>(
             stopped |= source.told(Some(News::Done(job.index, result))) == Wish::Stop;
         }
     }
-}
-
-/// Those that this process may run on.
-fn processors() -> Vec<usize> {
-    let allowed = sched_getaffinity(None);
-    allowed.map_or(vec![], |allowed| (0..CpuSet::MAX_CPU).filter(|number| allowed.is_set(*number)).collect())
 }
 
 fn give_back<Q>(job: Option<&Job<Q>>, free: &mut BTreeMap<u64, u64>) {

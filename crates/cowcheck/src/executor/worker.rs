@@ -19,7 +19,6 @@ use cowcheck_model::trace::{End, Record, Trace, VERSION};
 use cowcheck_model::verdict::{Kind, Verdict};
 use cowcheck_sys::process::{self, Fork};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::explore::Work;
 use super::family::{self, Patience, Plan};
@@ -27,6 +26,7 @@ use super::kmsg::KernelLog;
 use super::look::{Look, Place};
 use super::lost;
 use super::page_state::Pagemap;
+use super::processors;
 use super::request::{Request, Response};
 use super::swapoff;
 use super::turns::{Entry, Turns, died, entries};
@@ -55,10 +55,8 @@ fn is_inconclusive(response: &Response) -> bool {
 /// processor takes longer.
 pub fn main(processor: Option<usize>) -> io::Result<()> {
     if let Some(processor) = processor {
-        let mut set = CpuSet::new();
-        set.set(processor);
         // Where it may not run there it runs where it may.
-        let _ = sched_setaffinity(None, &set);
+        let _ = processors::stay_on(&[processor]);
     }
     process::adopt_orphans()?;
     process::wake_on_child()?;
