@@ -26,8 +26,9 @@ use cowcheck::executor::pool::WORKER_ARG;
 use cowcheck::executor::processors;
 use cowcheck::executor::request::Devices;
 use cowcheck::executor::treat;
-use cowcheck::explore::source::unmet;
+use cowcheck::explore::source::Ground;
 use cowcheck::here;
+use cowcheck::known::Known;
 use cowcheck::provide::machine::Machine;
 use cowcheck::provide::needs::Needs;
 use cowcheck::provide::roots::Roots;
@@ -223,10 +224,10 @@ fn manner(machine: &Machine, fault: Option<Fault>) -> Manner {
 }
 
 /// Is it in both loops?
-fn fits(scenario: &Scenario, machine: &Machine) -> bool {
+fn fits(scenario: &Scenario, ground: &Ground<'_>) -> bool {
     let waits = |op: &Op| matches!(op, Op::Ksm | Op::Reclaim | Op::CollapseOf(..));
     let a_exits = scenario.steps.iter().any(|step| step.actor == Actor::A && step.op == Op::Exit);
-    !scenario.has(waits) && !a_exits && unmet(&Needs::of(scenario, PAGE), machine).is_none()
+    !scenario.has(waits) && !a_exits && ground.unmet(scenario, &Needs::of(scenario, PAGE)).is_none()
 }
 
 /// Makes the scenarios and has them run. How many there were.
@@ -257,6 +258,7 @@ fn ours(machine: &Machine, taken: &BTreeSet<u64>) -> Result<u32> {
 
 /// Ours and bare, in scenarios per second.
 fn rates(machine: &Machine) -> Result<(f64, f64)> {
+    let ground = Ground::new(machine, 2, &Known::shipped());
     let board = Board::new(1, 0)?;
     let generator = Generator::new(SEED, vec![]);
     let devices = machine.devices();
@@ -264,7 +266,7 @@ fn rates(machine: &Machine) -> Result<(f64, f64)> {
     for number in 0..COUNT {
         let scenario = generator.scenario(number);
         // One that the bare loop loses its way in would make it look slow.
-        if fits(&scenario, machine) && bare(&scenario, &board, &devices)? {
+        if fits(&scenario, &ground) && bare(&scenario, &board, &devices)? {
             made.push(scenario);
             taken.insert(number);
         }
@@ -300,6 +302,7 @@ fn campaign(jobs: usize) -> Result<f64> {
 
 /// Shrinks a finding of many steps: how many it had, how many are left, seconds.
 fn shrink(machine: &Machine) -> Result<(usize, usize, f64)> {
+    let ground = Ground::new(machine, 2, &Known::shipped());
     let manner = manner(machine, Some(Fault::LostWrite));
     let mut worker = Worker::start()?;
     let thp = Memory::new(MemoryKind::Thp, 2 << 20);
@@ -313,7 +316,7 @@ fn shrink(machine: &Machine) -> Result<(usize, usize, f64)> {
                 scenario = longer;
             }
         });
-        if scenario.steps.len() < STEPS || !fits(&scenario, machine) {
+        if scenario.steps.len() < STEPS || !fits(&scenario, &ground) {
             continue;
         }
         let text = scenario.to_string();

@@ -4,7 +4,7 @@ use cowcheck_model::contract::World;
 use cowcheck_model::memory::Memory;
 use cowcheck_model::pages::{Range, runs_of};
 use cowcheck_model::scenario::Scenario;
-use cowcheck_model::step::{Access, Actor, Op, Pin, Step, groups};
+use cowcheck_model::step::{Access, Actor, Advice, Op, Pin, Step, groups};
 
 use crate::PAGE;
 
@@ -42,11 +42,23 @@ impl Draft {
             step.at_once = index > 0;
             step.note.clear();
         }
-        let can = !steps.is_empty() && self.world.advance(self.scenario.steps.len() as u32 + 1, &steps).is_ok();
+        let can = !steps.is_empty()
+            && !steps.iter().any(|step| self.is_in_vain(&step.op))
+            && self.world.advance(self.scenario.steps.len() as u32 + 1, &steps).is_ok();
         if can {
             self.scenario.steps.append(&mut steps);
         }
         can
+    }
+
+    /// Is there nothing that it could do? KSM goes through nothing then, and is waited for in vain.
+    fn is_in_vain(&self, op: &Op) -> bool {
+        let was_there = |wanted: fn(&Op) -> bool| self.scenario.steps.iter().any(|step| wanted(&step.op));
+        match op {
+            Op::Ksm => !was_there(|op| matches!(op, Op::Advise(Advice::Mergeable, _))),
+            Op::Swapoff => !was_there(|op| matches!(op, Op::Advise(Advice::PageOut, _) | Op::Reclaim)),
+            _ => false,
+        }
     }
 
     /// Adds those of `steps`, each with its index, that can be done. What is left of steps at once is at once still.
@@ -59,15 +71,20 @@ impl Draft {
         }
     }
 
+    /// Adds a step on all pages, or on those that this access must not fault on.
+    pub fn push_on_all(&mut self, actor: Actor, access: Access, op: fn(Range) -> Op) {
+        if !self.push(actor, op(Range::All)) {
+            let open = |page: &u32| !self.world.must_fault(actor, *page, access);
+            let runs = runs_of((0..self.world.pages()).filter(open));
+            self.push(actor, op(Range::Pages(runs)));
+        }
+    }
+
     /// In the end everyone reads everything, through pins, too: what no reader sees is not tested.
     pub fn finish(mut self) -> Scenario {
         let alive: Vec<Actor> = self.world.alive().collect();
         for actor in &alive {
-            if !self.push(*actor, Op::Read(Range::All)) {
-                let readable = |page: &u32| !self.world.must_fault(*actor, *page, Access::Read);
-                let runs = runs_of((0..self.world.pages()).filter(readable));
-                self.push(*actor, Op::Read(Range::Pages(runs)));
-            }
+            self.push_on_all(*actor, Access::Read, Op::Read);
         }
         for pin in (0..).map_while(Pin::new) {
             if let Some((owner, _)) = self.world.pin_owner(pin) {

@@ -2,8 +2,9 @@
 
 use cowcheck_model::contract::{MOST_AT_ONCE, may_be_at_once};
 use cowcheck_model::memory::Memory;
+use cowcheck_model::pages::Range;
 use cowcheck_model::scenario::Scenario;
-use cowcheck_model::step::{Actor, Op, Step};
+use cowcheck_model::step::{Access, Actor, Op, Step};
 
 use crate::draft::Draft;
 use crate::menu::{self, Choice, Group, STEPS, Word};
@@ -69,6 +70,7 @@ impl Generator {
         if self.at_once && !draft.steps().iter().any(|step| step.at_once) {
             together(&mut draft, &mut random, &mood);
         }
+        end(&mut draft, &mut random);
         draft.finish()
     }
 }
@@ -114,6 +116,21 @@ fn begin(draft: &mut Draft, random: &mut Random, mood: &Mood) {
             for step in steps {
                 draft.push(step.actor, step.op.clone());
             }
+        }
+    }
+}
+
+/// Many a page that is shared, writable or marked when it should not be tells only who writes to it: in the end some of
+/// those who are there write everything, or try to.
+fn end(draft: &mut Draft, random: &mut Random) {
+    let alive: Vec<Actor> = draft.world().alive().collect();
+    for actor in alive {
+        let (probes, writes) = (random.chance(1, 3), random.chance(1, 2));
+        if probes {
+            draft.push(actor, Op::Probe(Access::Write, Range::All));
+        }
+        if writes {
+            draft.push_on_all(actor, Access::Write, Op::Write);
         }
     }
 }

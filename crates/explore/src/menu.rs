@@ -45,11 +45,13 @@ pub enum Group {
     Migrate,
     /// What wants a cgroup with memory.reclaim.
     Reclaim,
+    /// What takes swap out of use that nobody else uses.
+    Swapoff,
 }
 
 impl Group {
     /// Those that a scenario has all words of, or none.
-    pub(crate) const WHOLE: [Group; 11] = [
+    pub(crate) const WHOLE: [Group; 12] = [
         Group::Gup,
         Group::Fixed,
         Group::Pipe,
@@ -61,6 +63,7 @@ impl Group {
         Group::Split,
         Group::Migrate,
         Group::Reclaim,
+        Group::Swapoff,
     ];
 
     /// How many of 8 scenarios have it.
@@ -69,9 +72,10 @@ impl Group {
             Group::Always => 8,
             Group::Collapse => 7,
             Group::Usual | Group::Fixed => 6,
-            Group::Pipe | Group::Swap => 4,
-            Group::Gup | Group::Uffd | Group::Guard | Group::Split => 2,
-            Group::Ksm | Group::Migrate | Group::Reclaim => 1,
+            Group::Pipe | Group::Swap | Group::Uffd => 4,
+            Group::Split => 3,
+            Group::Gup | Group::Guard | Group::Ksm | Group::Migrate | Group::Reclaim => 2,
+            Group::Swapoff => 1,
         }
     }
 }
@@ -118,6 +122,7 @@ pub const STEPS: &[Word] = &[
     word("poke", Group::Usual, 3, |at| Some(Op::Poke(at.range()))),
     word("reclaim", Group::Reclaim, 7, |_| Some(Op::Reclaim)),
     word("pageout", Group::Swap, 7, |at| Some(Op::Advise(Advice::PageOut, at.range()))),
+    word("swapoff", Group::Swapoff, 7, |_| Some(Op::Swapoff)),
     word("collapse", Group::Collapse, 8, |at| Some(Op::Advise(Advice::Collapse, at.range_of_all()))),
     word("collapse of", Group::Collapse, 3, |at| Some(Op::CollapseOf(Range::All, at.another_with_pmds()?))),
     word("guard", Group::Guard, 7, |at| Some(Op::Advise(Advice::Guard, at.range()))),

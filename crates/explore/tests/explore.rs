@@ -42,7 +42,7 @@ fn a_seed_means_the_same_scenarios_for_ever() {
     let generator = Generator::new(1, vec![]);
     let found = hash((0..1000).map(|number| generator.scenario(number).to_string()));
     // A word that is new on the menu, or another weight, changes it: campaigns of before cannot go on then.
-    assert_eq!(found, 0x1f21_b0cb_ff5f_c8c2, "{found:#x}");
+    assert_eq!(found, 0x6d6e_dc06_33fa_b5a6, "{found:#x}");
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn with_steps_at_once_a_seed_means_the_same_for_ever_too() {
     let generator = Generator::new(1, vec![]).at_once(true);
     let scenarios: Vec<Scenario> = (0..1000).map(|number| generator.scenario(number)).collect();
     let found = hash(scenarios.iter().map(ToString::to_string));
-    assert_eq!(found, 0xdf6a_8b10_b002_7dbd, "{found:#x}");
+    assert_eq!(found, 0xf995_1dbe_a4e8_aa8d, "{found:#x}");
     let with = scenarios.iter().filter(|scenario| scenario.steps.iter().any(|step| step.at_once)).count();
     assert!(with > 970, "{with} of 1000");
     let beside = |one: fn(&Op) -> bool, other: fn(&Op) -> bool| {
@@ -84,6 +84,20 @@ fn every_word_and_memory_of_the_menu_is_used() {
     assert!(steps().all(|step| word_of(&step.op).is_some()));
     let mean = steps().count() / scenarios.len();
     assert!((10..40).contains(&mean), "{mean} steps");
+}
+
+#[test]
+fn nothing_is_waited_for_in_vain() {
+    let generator = Generator::new(3, vec![]);
+    for scenario in (0..3000).map(|number| generator.scenario(number)) {
+        let first = |wanted: fn(&Op) -> bool| scenario.steps.iter().position(|step| wanted(&step.op));
+        let comes_after = |what: Option<usize>, before: Option<usize>| {
+            what.is_none_or(|what| before.is_some_and(|before| before < what))
+        };
+        let (mergeable, ksm) = (first(|op| matches!(op, Op::Advise(Advice::Mergeable, _))), first(|op| *op == Op::Ksm));
+        let swaps = first(|op| matches!(op, Op::Advise(Advice::PageOut, _) | Op::Reclaim));
+        assert!(comes_after(ksm, mergeable) && comes_after(first(|op| *op == Op::Swapoff), swaps), "{scenario}");
+    }
 }
 
 fn can_be_done(scenario: &Scenario) -> Result<(), TestCaseError> {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::finding::Finding;
 use super::news::{News, Tally};
 use super::order::{Shard, Subject};
-use super::source::{Batch, Source};
+use super::source::{Batch, Ground, Source};
 use crate::executor::explore::{Done, Manner, Ran, Work, Wrong};
 use crate::executor::fault::Fault;
 use crate::executor::pool::{self, Job, Lost, Wish, kernel_name};
@@ -123,6 +123,7 @@ struct Campaign<'a> {
     /// Are scenarios told before they are run?
     announces: bool,
     machine: &'a Machine,
+    ground: Ground<'a>,
     interrupted: &'a AtomicBool,
     tell: &'a mut dyn FnMut(News) -> io::Result<()>,
     error: Option<io::Error>,
@@ -156,6 +157,7 @@ impl<'a> Campaign<'a> {
         let mut source = Source::new(&order.subject, order.guided, order.shard, order.below, order.end);
         source.after_mutants(order.mutants);
         order.corpus.iter().for_each(|(name, text)| source.learn(name, text));
+        let ground = Ground::new(machine, width, &order.known);
         let now = Instant::now();
         Campaign {
             source,
@@ -166,6 +168,7 @@ impl<'a> Campaign<'a> {
             width,
             announces,
             machine,
+            ground,
             interrupted,
             tell,
             error: None,
@@ -233,7 +236,7 @@ impl<'a> Campaign<'a> {
         while !self.is_over(Duration::ZERO) {
             let batch = match self.again.pop_front() {
                 Some(batch) => batch,
-                None => self.source.batch(self.batch, self.machine, free)?,
+                None => self.source.batch(self.batch, &self.ground, free)?,
             };
             let place = self.begun;
             self.begun += 1;

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use cowcheck_explore::mutate::mutate;
 use cowcheck_explore::random::Random;
+use cowcheck_explore::signature::signature;
 use cowcheck_model::scenario::Scenario;
 use cowcheck_model::text;
+use cowcheck_model::verdict::Kind;
 
 use super::ledger::next_in;
 use super::order::{Scenarios, Shard, Subject};
-use crate::executor::pool::fits;
+use crate::executor::pool::{fits, kernel_name};
+use crate::known::{Bug, Known};
 use crate::provide::machine::{Machine, Migrate};
 use crate::provide::needs::{Needs, Unmet};
 
@@ -48,16 +51,46 @@ pub struct Source {
 /// How many scenarios are taken from a corpus of before, the last ones.
 const MOST_CORPUS: usize = 20_000;
 
-/// Why a campaign does not run on this machine what has these needs.
-pub fn unmet(needs: &Needs, machine: &Machine) -> Option<Unmet> {
-    if needs.migrate && machine.migrate == Migrate::ByCompaction {
-        // It would take a third of the time, and few pages are ever moved.
-        return Some(Unmet {
-            reason: "pages can be moved by compacting all memory only, which is left to the checks".to_owned(),
-            remedy: "a machine with two NUMA nodes, as guests have".to_owned(),
-        });
+/// What a campaign runs on.
+pub struct Ground<'a> {
+    machine: &'a Machine,
+    workers: usize,
+    /// Bugs of this kernel by which a process may never end.
+    hanging: Vec<Bug>,
+}
+
+impl<'a> Ground<'a> {
+    /// This machine, with so many workers.
+    pub fn new(machine: &'a Machine, workers: usize, known: &Known) -> Ground<'a> {
+        Ground { machine, workers, hanging: known.hanging(&kernel_name()) }
     }
-    needs.unmet(machine)
+
+    /// Why a campaign does not run the scenario here, which has these needs.
+    pub fn unmet(&self, scenario: &Scenario, needs: &Needs) -> Option<Unmet> {
+        if needs.swapoff && self.workers > 1 {
+            return Some(Unmet {
+                reason: "swap that other workers use at the same time stays in use".to_owned(),
+                remedy: "--jobs 1, or a guest with one processor".to_owned(),
+            });
+        }
+        if needs.migrate && self.machine.migrate == Migrate::ByCompaction {
+            // It would take a third of the time, and few pages are ever moved.
+            return Some(Unmet {
+                reason: "pages can be moved by compacting all memory only, which is left to the checks".to_owned(),
+                remedy: "a machine with two NUMA nodes, as guests have".to_owned(),
+            });
+        }
+        if let Some(unmet) = needs.unmet(self.machine) {
+            return Some(unmet);
+        }
+        // Each would take its whole time limit, again and again, and show what is known.
+        let id = signature(Kind::Timeout.word(), scenario);
+        let bug = self.hanging.iter().find(|bug| bug.is_about(&id))?;
+        Some(Unmet {
+            reason: format!("by a known bug of this kernel it might never end: {}", bug.named()),
+            remedy: "a kernel without the bug".to_owned(),
+        })
+    }
 }
 
 impl Source {
@@ -119,7 +152,7 @@ impl Source {
     }
 
     /// As many as `most`; fewer where the next ones are not to be had, or need another kind of hugetlb page.
-    pub fn batch(&mut self, most: usize, machine: &Machine, free: &BTreeMap<u64, u64>) -> Option<Batch> {
+    pub fn batch(&mut self, most: usize, ground: &Ground<'_>, free: &BTreeMap<u64, u64>) -> Option<Batch> {
         let mut batch = Batch::default();
         // Scenarios that cannot be run cost little, but not nothing.
         for _ in 0..20 * most {
@@ -128,8 +161,8 @@ impl Source {
             }
             let held = self.held.take();
             let Some((name, scenario, numbered)) = held.or_else(|| self.one()) else { break };
-            let needs = Needs::of(&scenario, machine.page_size);
-            if let Some(unmet) = unmet(&needs, machine) {
+            let needs = Needs::of(&scenario, ground.machine.page_size);
+            if let Some(unmet) = ground.unmet(&scenario, &needs) {
                 let remedy =
                     if unmet.remedy.is_empty() { String::new() } else { format!(" (remedy: {})", unmet.remedy) };
                 *batch.skipped.entry(format!("{}{remedy}", unmet.reason)).or_default() += 1;

@@ -56,9 +56,13 @@ impl Bug {
         }
     }
 
-    fn concerns(&self, id: &str, kernel: &Version) -> bool {
-        let has = self.kernels.is_empty() || self.kernels.iter().any(|range| range.has(kernel));
-        has && self.checks.iter().any(|pattern| glob::matches(pattern, id))
+    /// Does it show in the check, or finding, of this id?
+    pub fn is_about(&self, id: &str) -> bool {
+        self.checks.iter().any(|pattern| glob::matches(pattern, id))
+    }
+
+    fn is_in(&self, kernel: &Version) -> bool {
+        self.kernels.is_empty() || self.kernels.iter().any(|range| range.has(kernel))
     }
 }
 
@@ -131,7 +135,13 @@ impl Known {
     /// The bugs that this check may show on this kernel (release and version, as uname(2) has them).
     pub fn of<'a>(&'a self, id: &'a str, kernel: &str) -> impl Iterator<Item = &'a Bug> {
         let version = Version::of(Some(kernel), None, None, "");
-        self.bugs.iter().filter(move |bug| bug.concerns(id, &version))
+        self.bugs.iter().filter(move |bug| bug.is_in(&version) && bug.is_about(id))
+    }
+
+    /// The bugs of this kernel by which a process may never end.
+    pub fn hanging(&self, kernel: &str) -> Vec<Bug> {
+        let version = Version::of(Some(kernel), None, None, "");
+        self.bugs.iter().filter(|bug| bug.hangs && bug.is_in(&version)).cloned().collect()
     }
 
     /// A failure that is known becomes an `xfail`, as does a timeout where an entry says that the bug hangs. A failure that
@@ -234,6 +244,10 @@ mod tests {
         assert_eq!(hung("markers/uffd-wp-fork/hugetlb"), Kind::Xfail);
         assert_eq!(hung("markers/uffd-wp-fork/base"), Kind::Timeout);
         assert_eq!(hung("cow/uring-ro/base"), Kind::Timeout);
+        let hanging = |kernel| {
+            known.hanging(kernel).iter().filter(|bug| bug.is_about("explore/timeout/shmem-thp/pin-ro+touch")).count()
+        };
+        assert_eq!((hanging(old), hanging("6.18.44 #1")), (0, 1));
         assert_eq!(known.missed("cow/uring-ro/base", old).count(), 1);
         assert_eq!(known.missed("cow/uring-ro/base", new).count(), 0);
     }
