@@ -6,15 +6,13 @@ use std::sync::OnceLock;
 
 use cowcheck_model::pages::{Run, runs_of};
 use cowcheck_model::scenario::Scenario;
-use cowcheck_model::stamp::{Holds, Stamp, Writer};
-use cowcheck_model::step::{Access, Actor, Advice, Op, Pin, PinKind, State, Step};
+use cowcheck_model::stamp::{Stamp, Writer};
+use cowcheck_model::step::{Actor, Advice, Op, Pin, State, Step};
 use cowcheck_model::storm::Rivals;
 use cowcheck_model::trace::{End, Observed, Record, Seen, StepResult};
-use cowcheck_sys::advice;
-use cowcheck_sys::area::{Area, Fault as Signal};
+use cowcheck_sys::area::Area;
 use cowcheck_sys::process::{self, Fork};
 use cowcheck_sys::uffd::Uffd;
-use std::time::Duration;
 
 use super::fault::Fault;
 use super::frames;
@@ -22,7 +20,7 @@ use super::khugepaged::Khugepaged;
 use super::layout::{Layout, Part};
 use super::look::{Look, Place};
 use super::page_state::{self, Pagemap};
-use super::pins::{self, Held, Refused};
+use super::pins::Held;
 use super::poke;
 use super::reclaim;
 use super::request::Devices;
@@ -32,31 +30,13 @@ use super::swapoff;
 use super::treat;
 use super::turns::Turns;
 
+mod access;
 mod at_once;
+mod patience;
 
-/// How often a refusal that may pass is tried again, and how long is waited in between.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    pub(super) tries: u32,
-    pub(super) pause: Duration,
-}
-
-impl Patience {
-    /// 0.3 s in all: what is refused then leaves a check inconclusive.
-    pub const FULL: Patience = Patience { tries: 60, pause: Duration::from_millis(5) };
-    /// Once more: for whom a refusal is as good as another.
-    pub const BRIEF: Patience = Patience { tries: 2, pause: Duration::from_micros(500) };
-}
-
-/// The same where the refusal is most likely due to a pin of the family's, which stays.
-const TRIES_UNDER_PIN: u32 = 4;
-
-/// EAGAIN, EBUSY, ENOMEM: what MADV_COLLAPSE returns where another try may succeed (madvise(2)).
-const PASSING: [i32; 3] = [11, 16, 12];
-
-pub(super) fn passes(error: &io::Error) -> bool {
-    error.raw_os_error().is_some_and(|errno| PASSING.contains(&errno))
-}
+use access::Sight;
+pub use patience::Patience;
+pub(super) use patience::passes;
 
 /// What a family is run with.
 pub struct Plan<'a> {
@@ -441,186 +421,6 @@ impl Member<'_> {
         result
     }
 
-    fn accesses(&self, runs: &[Run], access: impl Fn(&Area, usize) -> Result<(), Signal>) -> StepResult {
-        for (page, offset) in self.layout.each(runs) {
-            if let Err(Signal(signal)) = access(&self.layout.area, offset) {
-                return StepResult::Signal { signal, page: Some(page) };
-            }
-        }
-        StepResult::Ok
-    }
-
-    fn write(&self, number: u32, runs: &[Run], stamp: impl Fn(u32) -> Stamp + Sync) -> StepResult {
-        let planted = self.plan.fault.filter(|fault| fault.is_in_write() && self.is_last_write(number));
-        let last = runs.last().map_or(0, |run| run.end() - 1);
-        let results = self.shared_out(runs, |runs| self.write_share(runs, planted, last, &stamp));
-        results.into_iter().find(|result| *result != StepResult::Ok).unwrap_or(StepResult::Ok)
-    }
-
-    fn write_share(
-        &self,
-        runs: &[Run],
-        planted: Option<Fault>,
-        last: u32,
-        stamp: &impl Fn(u32) -> Stamp,
-    ) -> StepResult {
-        let size = self.layout.page_size();
-        for (page, offset) in self.layout.each(runs) {
-            if page == last && planted == Some(Fault::LostWrite) {
-                continue;
-            }
-            let area = &self.layout.area;
-            let written = match planted {
-                None if self.layout.is_large() => area.stream(offset, size, stamp(page).words()),
-                _ => area.write(offset, size, |words| {
-                    stamp(page).fill(words);
-                    match planted {
-                        Some(Fault::WrongByte) if page == last => words[words.len() - 1] ^= 1 << 56,
-                        Some(Fault::SwappedPage) if last == 0 => words.rotate_left(size / 16),
-                        Some(Fault::SwappedPage) if page == last => stamp(page - 1).fill(words),
-                        _ => {}
-                    }
-                }),
-            };
-            if let Err(Signal(signal)) = written {
-                return StepResult::Signal { signal, page: Some(page) };
-            }
-        }
-        StepResult::Ok
-    }
-
-    /// Is this A's last write? That is the one its later reads look at.
-    fn is_last_write(&self, number: u32) -> bool {
-        let mut later = self.plan.scenario.numbered().filter(|(other, _)| *other > number);
-        self.me == Actor::A && !later.any(|(_, step)| step.actor == Actor::A && matches!(step.op, Op::Write(_)))
-    }
-
-    fn read(&self, runs: &[Run]) -> (Vec<Seen>, StepResult) {
-        let mut all = Sight::new(self.nonce);
-        for (seen, result) in self.shared_out(runs, |runs| self.read_share(runs)) {
-            seen.into_iter().for_each(|seen| all.run(seen));
-            if result != StepResult::Ok {
-                return (all.seen, result);
-            }
-        }
-        (all.seen, StepResult::Ok)
-    }
-
-    /// Large memory is gone through by as many threads as there are processors, each with its share.
-    /// They are gone when this returns, so that a fork finds one thread.
-    fn shared_out<T: Send>(&self, runs: &[Run], work: impl Fn(&[Run]) -> T + Sync) -> Vec<T> {
-        if !self.layout.is_large() {
-            return vec![work(runs)];
-        }
-        let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get().min(8));
-        let shares = share(runs, threads as u32);
-        std::thread::scope(|scope| {
-            let started: Vec<_> = shares
-                .iter()
-                .map(|runs| std::thread::Builder::new().spawn_scoped(scope, || work(runs)).map_err(|_| runs))
-                .collect();
-            started
-                .into_iter()
-                .filter_map(|thread| match thread {
-                    Ok(thread) => thread.join().ok(),
-                    Err(runs) => Some(work(runs)),
-                })
-                .collect()
-        })
-    }
-
-    fn read_share(&self, runs: &[Run]) -> (Vec<Seen>, StepResult) {
-        let mut seen = Sight::new(self.nonce);
-        for (page, offset) in self.layout.each(runs) {
-            let read = self.layout.area.read(offset, self.layout.page_size(), |words| seen.page(page, words));
-            if let Err(Signal(signal)) = read {
-                return (seen.seen, StepResult::Signal { signal, page: Some(page) });
-            }
-        }
-        (seen.seen, StepResult::Ok)
-    }
-
-    fn read_backing(&self, runs: &[Run], seen: &mut Vec<Seen>) -> StepResult {
-        let Some(backing) = &self.layout.backing else { return StepResult::Skipped("there is no backing".into()) };
-        let size = self.layout.page_size();
-        let mut sight = Sight::new(self.nonce);
-        for page in runs.iter().flat_map(|run| run.pages()) {
-            if let Err(Signal(signal)) = backing.read(page as usize * size, size, |words| sight.page(page, words)) {
-                return StepResult::Signal { signal, page: Some(page) };
-            }
-        }
-        *seen = sight.seen;
-        StepResult::Ok
-    }
-
-    fn write_backing(&self, runs: &[Run], stamp: impl Fn(u32) -> Stamp) -> StepResult {
-        let Some(backing) = &self.layout.backing else { return StepResult::Skipped("there is no backing".into()) };
-        let size = self.layout.page_size();
-        for page in runs.iter().flat_map(|run| run.pages()) {
-            if let Err(Signal(signal)) = backing.write(page as usize * size, size, |words| stamp(page).fill(words)) {
-                return StepResult::Signal { signal, page: Some(page) };
-            }
-        }
-        StepResult::Ok
-    }
-
-    fn probe(&self, access: Access, runs: &[Run]) -> Vec<Seen> {
-        let mut sight = Sight::new(self.nonce);
-        for (page, offset) in self.layout.each(runs) {
-            let tried = match access {
-                Access::Read => self.layout.area.load(offset),
-                Access::Write => self.layout.area.store(offset),
-            };
-            sight.holds(page, tried.map_or_else(|Signal(signal)| Holds::Fault(signal), |()| Holds::NoFault));
-        }
-        sight.seen
-    }
-
-    /// How often what a pin would forbid is tried.
-    fn tries(&self) -> u32 {
-        let before = self.plan.scenario.steps.iter().take(self.turns.turn() - 1);
-        let is_pinned = before.into_iter().any(|step| matches!(step.op, Op::Pin(..)));
-        self.plan.patience.tries.min(if is_pinned { TRIES_UNDER_PIN } else { u32::MAX })
-    }
-
-    /// MADV_COLLAPSE, again while the refusal may pass.
-    fn collapse(&self, runs: &[Run], tries: &mut u32) -> StepResult {
-        loop {
-            let result = self.parts(runs, |area, offset, len| area.advise(offset, len, Advice::Collapse));
-            match result {
-                StepResult::Errno(errno) if PASSING.contains(&errno) && *tries < self.tries() => {
-                    *tries += 1;
-                    std::thread::sleep(self.plan.patience.pause);
-                }
-                result => return result,
-            }
-        }
-    }
-
-    /// The same of another actor's pages.
-    fn collapse_of(&self, owner: Actor, runs: &[Run], record: &mut Record) -> StepResult {
-        let places = within(&self.turns.places(owner), runs, self.layout.page_size());
-        let bytes: Vec<(usize, usize)> =
-            places.iter().map(|place| (place.address, place.pages.count as usize * self.layout.page_size())).collect();
-        let pid = self.turns.pid(owner);
-        let result = loop {
-            match done(advice::collapse_of(pid, &bytes)) {
-                StepResult::Errno(errno) if PASSING.contains(&errno) && record.tries < self.tries() => {
-                    record.tries += 1;
-                    std::thread::sleep(self.plan.patience.pause);
-                }
-                result => break result,
-            }
-        };
-        if self.plan.states && self.plan.look.is_none() {
-            // What it did to the other's pages; only root may look, and what is not seen is not told.
-            let frames = self.plan.frames;
-            let seen = Pagemap::open_of(pid).and_then(|table| self.observe(&table, owner, &places, frames));
-            record.states = seen.unwrap_or_default();
-        }
-        result
-    }
-
     /// Wakes khugepaged until it has been everywhere twice since, or the pages are mapped by PMDs.
     fn khugepaged(&self, runs: &[Run]) -> StepResult {
         let khugepaged = match Khugepaged::find() {
@@ -637,38 +437,6 @@ impl Member<'_> {
             Err(why) => StepResult::Skipped(why),
         }
     }
-
-    /// MADV_PAGEOUT, again until every page is out: it passes over pages that are on no LRU list yet.
-    fn page_out(&self, runs: &[Run], tries: &mut u32) -> StepResult {
-        loop {
-            let result = self.parts(runs, |area, offset, len| area.advise(offset, len, Advice::PageOut));
-            let out = self.states(runs).is_ok_and(|states| states.iter().all(|seen| seen.state.swapped));
-            if out || *tries >= self.tries() || !matches!(result, StepResult::Ok) {
-                return result;
-            }
-            *tries += 1;
-            std::thread::sleep(self.plan.patience.pause);
-        }
-    }
-
-    /// Takes a pin, again while the refusal may pass: the kernel gives back what earlier fixed buffers
-    /// had locked only some time after their ring is gone.
-    fn pin(&self, kind: PinKind, runs: &[Run], tries: &mut u32, held: &mut Option<Held>) -> StepResult {
-        loop {
-            match pins::take(kind, &self.layout, runs, self.plan.devices) {
-                Ok(taken) => {
-                    *held = Some(taken.held);
-                    return taken.partial.map_or(StepResult::Ok, StepResult::Partial);
-                }
-                Err(Refused::Errno(error)) if passes(&error) && *tries < Patience::FULL.tries => {
-                    *tries += 1;
-                    std::thread::sleep(Patience::FULL.pause);
-                }
-                Err(Refused::Errno(error)) => return errno(&error),
-                Err(Refused::NoDevice(why)) => return StepResult::Skipped(why),
-            }
-        }
-    }
 }
 
 fn read_via(held: &mut Held, layout: &Layout, nonce: u16, seen: &mut Vec<Seen>) -> StepResult {
@@ -676,78 +444,6 @@ fn read_via(held: &mut Held, layout: &Layout, nonce: u16, seen: &mut Vec<Seen>) 
     let result = done(held.read(layout, |page, words| sight.page(page, words)));
     *seen = sight.seen;
     result
-}
-
-/// What a reader has seen so far, in runs.
-struct Sight {
-    nonce: u16,
-    seen: Vec<Seen>,
-}
-
-impl Sight {
-    fn new(nonce: u16) -> Self {
-        Sight { nonce, seen: Vec::new() }
-    }
-
-    fn page(&mut self, page: u32, words: &[u64]) {
-        // Most pages go on where the last one left off; that is one comparison of all words.
-        if let Some(Seen { pages, holds: Holds::Stamp { writer, page: first } }) = self.seen.last_mut() {
-            let next = Stamp { nonce: self.nonce, writer: *writer, page: *first + pages.count };
-            if pages.end() == page && next.fills(words) {
-                pages.count += 1;
-                return;
-            }
-        }
-        self.holds(page, Holds::observe(words, self.nonce));
-    }
-
-    fn holds(&mut self, page: u32, holds: Holds) {
-        self.run(Seen { pages: Run { first: page, count: 1 }, holds });
-    }
-
-    fn run(&mut self, next: Seen) {
-        match self.seen.last_mut() {
-            Some(last)
-                if last.pages.end() == next.pages.first && last.holds.continued_by(last.pages.count, &next.holds) =>
-            {
-                last.pages.count += next.pages.count
-            }
-            _ => self.seen.push(next),
-        }
-    }
-}
-
-/// Those of the places that are of `runs`.
-fn within(places: &[Place], runs: &[Run], page_size: usize) -> Vec<Place> {
-    let of = |place: &Place, run: &Run| {
-        let (first, end) = (run.first.max(place.pages.first), run.end().min(place.pages.end()));
-        let before = first.saturating_sub(place.pages.first) as usize;
-        (first < end)
-            .then(|| Place { pages: Run { first, count: end - first }, address: place.address + before * page_size })
-    };
-    runs.iter().flat_map(|run| places.iter().filter_map(move |place| of(place, run))).collect()
-}
-
-/// `runs` in `shares` parts of about the same number of pages.
-fn share(runs: &[Run], shares: u32) -> Vec<Vec<Run>> {
-    let pages: u32 = runs.iter().map(|run| run.count).sum();
-    let each = pages.div_ceil(shares).max(1);
-    let mut parts = vec![vec![]];
-    let mut room = each;
-    for run in runs {
-        let mut rest = *run;
-        while rest.count > 0 {
-            if room == 0 {
-                parts.push(vec![]);
-                room = each;
-            }
-            let part = Run { first: rest.first, count: rest.count.min(room) };
-            parts.last_mut().into_iter().for_each(|share| share.push(part));
-            rest = Run { first: part.end(), count: rest.count - part.count };
-            room -= part.count;
-        }
-    }
-    parts
 }
 
 fn no_pin(pin: Pin) -> StepResult {
@@ -782,32 +478,5 @@ fn suffer(fault: Fault) {
         | Fault::LostPinWrite
         | Fault::LostAtOnce
         | Fault::NotProtected => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_are_cut_to_the_pages_that_are_meant() {
-        let place = |first, count, address| Place { pages: Run { first, count }, address };
-        let places = [place(0, 4, 0x10000), place(4, 4, 0x90000)];
-        let found = within(&places, &[Run { first: 1, count: 2 }, Run { first: 3, count: 3 }], 0x1000);
-        assert_eq!(found, [place(1, 2, 0x11000), place(3, 1, 0x13000), place(4, 2, 0x90000)]);
-        assert_eq!(within(&places, &[Run { first: 8, count: 2 }], 0x1000), []);
-    }
-
-    #[test]
-    fn shares_are_all_the_pages_in_order() {
-        let runs = [Run { first: 3, count: 5 }, Run { first: 10, count: 1 }, Run { first: 20, count: 7 }];
-        for shares in 1..15 {
-            let parts = share(&runs, shares);
-            assert!(parts.len() <= shares as usize);
-            let all: Vec<u32> = parts.iter().flatten().flat_map(|run| run.pages()).collect();
-            let wanted: Vec<u32> = runs.iter().flat_map(|run| run.pages()).collect();
-            assert_eq!(all, wanted, "{shares} shares: {parts:?}");
-        }
-        assert_eq!(share(&[], 2), [vec![]]);
     }
 }

@@ -47,6 +47,8 @@ pub struct World {
     pub(super) spaces: Vec<Option<Space>>,
     /// By the pin's index.
     pub(super) pins: Vec<Option<Pinned>>,
+    /// Has anything been pinned? What io_uring lets go of stays pinned for a while.
+    was_pinned: bool,
 }
 
 impl World {
@@ -74,7 +76,7 @@ impl World {
         let mut spaces = vec![None; Actor::MAX];
         spaces[Actor::A.index()] =
             Some(Space { cells: vec![cell; pages as usize], parent: None, cleared: false, alive: true });
-        World { memory, page_size, pages, sets, backing, spaces, pins: vec![None; Pin::MAX] }
+        World { memory, page_size, pages, sets, backing, spaces, pins: vec![None; Pin::MAX], was_pinned: false }
     }
 
     /// How many pages the memory has.
@@ -327,11 +329,17 @@ impl World {
             Op::ClearSoftDirty => {
                 let all = [Run { first: 0, count: self.pages }];
                 self.each(actor, &all, |cell| cell.dirty = false);
+                // What is pinned stays writable, so writes to it may not be seen, and a folio is pinned as a whole. "The whole
+                // 'track page soft dirty' state doesn't work with pinned pages anyway" (9348b73c2e1b).
+                let is_tracked = !self.was_pinned;
                 if let Some(space) = &mut self.spaces[actor.index()] {
-                    space.cleared = true;
+                    space.cleared = is_tracked;
                 }
             }
-            Op::Pin(kind, pin, _) => self.pin(actor, *kind, *pin, &first_of(&runs, transferred)),
+            Op::Pin(kind, pin, _) => {
+                self.was_pinned |= *kind != PinKind::Splice;
+                self.pin(actor, *kind, *pin, &first_of(&runs, transferred));
+            }
             Op::ReadVia(pin) => self.drain(*pin),
             Op::Unpin(pin) => self.pins[pin.index()] = None,
             Op::Read(_) | Op::Touch(_) | Op::ReadBacking(_) | Op::Probe(..) | Op::Ksm | Op::Require(..) => {}

@@ -438,6 +438,13 @@ mod markers {
         }
         passes(&trace.clone().state(4, 'A', 6, |state| state.state.soft_dirty = true));
         passes(&trace.clone().state(4, 'A', 6, |state| state.state.soft_dirty = false));
+        // What is pinned stays writable, and is not tracked; what a pipe holds is.
+        let under = |pin: &str| {
+            let steps = format!("A write all;A {pin} p0 first;A clear-soft-dirty;A write all");
+            good(ANON, &steps).state(4, 'A', 2, |state| state.state.soft_dirty = false)
+        };
+        passes(&under("pin rw"));
+        fails(&under("splice"), Rule::Markers, 4, "2");
         // Without the feature the bit says nothing.
         let clean = trace.state(4, 'A', 2, |state| state.state.soft_dirty = false);
         passes(&clean.with(|trace| trace.soft_dirty = false));
