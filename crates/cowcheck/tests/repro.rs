@@ -416,6 +416,29 @@ fn a_mark_that_is_not_kept_is_seen() {
     );
 }
 
+/// The end of userfaultfd's write protection is asked for, and does not come.
+const STAYS_PROTECTED: &str = "#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
+static inline int wrong_ioctl(int fd, unsigned long request, void *argument)
+{
+	if (request == UFFDIO_WRITEPROTECT)
+		((struct uffdio_writeprotect *)argument)->mode = UFFDIO_WRITEPROTECT_MODE_WP;
+	return ioctl(fd, request, argument);
+}
+#define ioctl(fd, request, argument) wrong_ioctl(fd, request, argument)
+";
+
+#[test]
+fn a_write_protection_that_stays_is_seen() {
+    for last in ["write", "probe write"] {
+        sees(
+            &format!("memory anon 8K\nA write all\nA uffd-wp all\nA uffd-unwp first\nA {last} first\n"),
+            STAYS_PROTECTED,
+            "BROKEN: step 4, A: SIGBUS at page 0, as if userfaultfd protected it\n",
+        );
+    }
+}
+
 /// Does the program of `lines` end so on the running kernel?
 fn ends(lines: &str) -> (i32, String) {
     let scenario = text::parse_valid(&format!("cowcheck scenario 1\n{lines}"), 4096).unwrap();

@@ -95,6 +95,20 @@ impl Draft {
         self.scenario
     }
 
+    /// What [`Draft::finish`] adds to a scenario that ends with no read. Nothing where a step of it cannot be done.
+    pub fn reads_behind(scenario: &Scenario) -> Vec<Step> {
+        let steps = scenario.steps.len();
+        if Draft::unfinished(scenario).len() < steps {
+            return vec![];
+        }
+        let mut draft = Draft::new(scenario.memory);
+        draft.replay(&scenario.steps, |_, step| Some(step.clone()));
+        match draft.steps().len() == steps {
+            true => draft.finish().steps.split_off(steps),
+            false => vec![],
+        }
+    }
+
     /// The scenario as it is.
     pub fn into_scenario(self) -> Scenario {
         self.scenario

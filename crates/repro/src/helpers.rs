@@ -19,6 +19,8 @@ pub(crate) struct Shape {
     pub(crate) probes: bool,
     /// The memory is a private mapping of a file.
     pub(crate) file: bool,
+    /// Where a page gives SIGBUS, nothing but userfaultfd is the cause.
+    pub(crate) protects: bool,
 }
 
 /// A piece of C.
@@ -52,7 +54,8 @@ helpers! {
     REPORT: [STEP] report;
     END: [REPORT] family end_family end_alone;
     PLACE: [] moved place_moved place;
-    FAULT: [PLACE END] probes fault_probe fault;
+    SIGBUS: [END] protects sigbus_protected sigbus;
+    FAULT: [PLACE SIGBUS] probes fault_probe fault;
     OUT_OF_TIME: [END] family out_of_time_family out_of_time_alone;
     START: [FAULT OUT_OF_TIME] start;
     RESERVE: [END] reserve;

@@ -7,7 +7,7 @@ use cowcheck_model::memory::Memory;
 use cowcheck_model::pages::{Run, runs_of};
 use cowcheck_model::scenario::{Invalid, Scenario};
 use cowcheck_model::stamp::Writer;
-use cowcheck_model::step::{Actor, Op, Pin, PinKind, Step, groups};
+use cowcheck_model::step::{Actor, Op, Pin, PinKind, Step, Treatment, groups};
 use cowcheck_model::storm::Rival;
 
 use crate::calls::{Tables, deeper};
@@ -70,6 +70,9 @@ impl<'a> Program<'a> {
             probes: fenced
                 || scenario.has(|op| matches!(op, Op::Probe(..)) || (at_once && matches!(op, Op::Mprotect(..)))),
             file: memory.kind.has_file(),
+            protects: scenario.has(|op| matches!(op, Op::Treat(Treatment::UffdWp, _)))
+                && !memory.kind.has_file()
+                && !memory.kind.is_hugetlb(),
         };
         let mut program = Program {
             scenario,

@@ -4,7 +4,9 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context;
+use cowcheck_explore::draft::Draft;
 use cowcheck_model::scenario::Scenario;
+use cowcheck_model::step::Step;
 use cowcheck_model::text;
 use cowcheck_model::trace::Trace;
 
@@ -16,10 +18,12 @@ use super::{files, judge, show};
 pub fn main(args: &ReproArgs) -> anyhow::Result<Code> {
     let here = rustix::param::page_size() as u32;
     let subject = Subject::find(&args.what, here)?;
-    let program = match (args.lang, &subject) {
-        (Lang::C, Subject::Scenario(scenario)) => cowcheck_repro::c(scenario, here, None),
-        (Lang::C, Subject::Trace(trace)) => cowcheck_repro::c(&trace.scenario, trace.page_size, Some(trace)),
+    let (scenario, page_size, trace) = match &subject {
+        Subject::Scenario(scenario) => (scenario, here, None),
+        Subject::Trace(trace) => (&trace.scenario, trace.page_size, Some(&**trace)),
     };
+    let Lang::C = args.lang;
+    let program = cowcheck_repro::c(&read_in_the_end(scenario), page_size, trace);
     let program = program.map_err(|error| Usage(format!("{}: {error}", args.what.display())))?;
     match &args.output {
         Some(file) => {
@@ -28,6 +32,15 @@ pub fn main(args: &ReproArgs) -> anyhow::Result<Code> {
         None => std::io::stdout().lock().write_all(program.as_bytes())?,
     }
     Ok(Code::Success)
+}
+
+/// What was seen in page tables and page structs alone may be the last step of a finding that was shrunk. A program sees
+/// contents, so it has to read them.
+fn read_in_the_end(scenario: &Scenario) -> Scenario {
+    let mut scenario = scenario.clone();
+    let reads = Draft::reads_behind(&scenario).into_iter();
+    scenario.steps.extend(reads.map(|step| Step { note: "added: a program sees contents only".to_owned(), ..step }));
+    scenario
 }
 
 /// What the program is to be about.

@@ -5,7 +5,9 @@ static void fault(int signal, siginfo_t *info, void *context)
 	int page = page_at(info->si_addr);
 
 	(void)context;
-	if (signal == SIGBUS || page < 0)
+	if (page < 0)
 		stop(SKIP, "signal %d at %p: no page could be had", signal, info->si_addr);
+	if (signal == SIGBUS)
+		sigbus(page);
 	stop(BROKEN, "SIGSEGV at page %d, which is mapped, with the right to do this", page);
 }

@@ -15,7 +15,9 @@ static void fault(int signal, siginfo_t *info, void *context)
 	(void)context;
 	if (probing == ANY_SIGNAL || (probing == ONLY_SIGSEGV && signal == SIGSEGV && page >= 0))
 		siglongjmp(probe, signal);
-	if (signal == SIGBUS || page < 0)
+	if (page < 0)
 		stop(SKIP, "signal %d at %p: no page could be had", signal, info->si_addr);
+	if (signal == SIGBUS)
+		sigbus(page);
 	stop(BROKEN, "SIGSEGV at page %d, which is mapped, with the right to do this", page);
 }
