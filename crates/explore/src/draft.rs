@@ -82,9 +82,13 @@ impl Draft {
 
     /// In the end everyone reads everything, through pins, too: what no reader sees is not tested.
     pub fn finish(mut self) -> Scenario {
-        let alive: Vec<Actor> = self.world.alive().collect();
-        for actor in &alive {
-            self.push_on_all(*actor, Access::Read, Op::Read);
+        self.read_all();
+        self.scenario
+    }
+
+    fn read_all(&mut self) {
+        for actor in self.alive() {
+            self.push_on_all(actor, Access::Read, Op::Read);
         }
         for pin in (0..).map_while(Pin::new) {
             if let Some((owner, _)) = self.world.pin_owner(pin) {
@@ -92,21 +96,37 @@ impl Draft {
             }
         }
         self.push(Actor::A, Op::ReadBacking(Range::All));
-        self.scenario
     }
 
-    /// What [`Draft::finish`] adds to a scenario that ends with no read. Nothing where a step of it cannot be done.
-    pub fn reads_behind(scenario: &Scenario) -> Vec<Step> {
+    fn alive(&self) -> Vec<Actor> {
+        self.world.alive().collect()
+    }
+
+    /// What shows in contents what may have been seen in page tables and page structs only: for a scenario that ends with no
+    /// read. Everyone writes, and everyone reads that: first A and B to every other page, for a write of one hides what the
+    /// other's would have shown. Nothing where a step of the scenario cannot be done.
+    pub fn shows_behind(scenario: &Scenario) -> Vec<Step> {
         let steps = scenario.steps.len();
         if Draft::unfinished(scenario).len() < steps {
             return vec![];
         }
         let mut draft = Draft::new(scenario.memory);
         draft.replay(&scenario.steps, |_, step| Some(step.clone()));
-        match draft.steps().len() == steps {
-            true => draft.finish().steps.split_off(steps),
-            false => vec![],
+        if draft.steps().len() != steps {
+            return vec![];
         }
+        draft.read_all();
+        let alive = draft.alive();
+        if let ([first, second, ..], true) = (&alive[..], draft.world.pages() > 1) {
+            draft.push(*first, Op::Write(Range::Even));
+            draft.push(*second, Op::Write(Range::Odd));
+            draft.read_all();
+        }
+        for actor in alive {
+            draft.push_on_all(actor, Access::Write, Op::Write);
+            draft.read_all();
+        }
+        draft.scenario.steps.split_off(steps)
     }
 
     /// The scenario as it is.

@@ -23,7 +23,7 @@ pub fn main(args: &ReproArgs) -> anyhow::Result<Code> {
         Subject::Trace(trace) => (&trace.scenario, trace.page_size, Some(&**trace)),
     };
     let Lang::C = args.lang;
-    let program = cowcheck_repro::c(&read_in_the_end(scenario), page_size, trace);
+    let program = cowcheck_repro::c(&shown(scenario), page_size, trace);
     let program = program.map_err(|error| Usage(format!("{}: {error}", args.what.display())))?;
     match &args.output {
         Some(file) => {
@@ -35,11 +35,11 @@ pub fn main(args: &ReproArgs) -> anyhow::Result<Code> {
 }
 
 /// What was seen in page tables and page structs alone may be the last step of a finding that was shrunk. A program sees
-/// contents, so it has to read them.
-fn read_in_the_end(scenario: &Scenario) -> Scenario {
+/// contents, so it has to write and read them.
+fn shown(scenario: &Scenario) -> Scenario {
     let mut scenario = scenario.clone();
-    let reads = Draft::reads_behind(&scenario).into_iter();
-    scenario.steps.extend(reads.map(|step| Step { note: "added: a program sees contents only".to_owned(), ..step }));
+    let added = Draft::shows_behind(&scenario).into_iter();
+    scenario.steps.extend(added.map(|step| Step { note: "added: a program sees contents only".to_owned(), ..step }));
     scenario
 }
 

@@ -42,14 +42,16 @@ fn says(output: &Output, words: &[&str]) {
 }
 
 #[test]
-fn a_program_of_what_ends_unread_reads_in_the_end() {
+fn a_program_of_what_ends_unread_writes_and_reads_in_the_end() {
     let files = Files::new();
     let program = |lines: &str| {
         let file = files.write("it.cow", format!("cowcheck scenario 1\nmemory anon 4K\n{lines}"));
         Cowcheck::new(["repro", &file]).output().code(0).out
     };
     let pinned = program("A pin rw p0 all\nA write all\n");
-    for step in ["3   A read all                # added: ", "4   A read via p0             # added: "] {
+    for step in
+        ["3   A read all                # added: ", "5   A write all", "7   A read via p0             # added: "]
+    {
         assert!(pinned.contains(step), "{step}: {pinned}");
     }
     assert!(!program("A pin rw p0 all\nA write all\nA read all\n").contains("added: "));
