@@ -237,13 +237,13 @@ mod tests {
         assert_eq!(kind(lost, "6.18.44 #1", &pin), Kind::Xfail);
         assert_eq!(kind("explore/pin-coherence/anon/pageout+pin-rw+read+write-via", "6.18.44 #1", &pin), Kind::Fail);
         assert_eq!(kind("explore/pin-coherence/hugetlb/fork+pin-rw+write", old, &pin), Kind::Xfail);
-        for steps in [
-            "mprotect-ro+pin-rw+poke",
-            "mremap+pin-rw+probe-write+uffd-wp",
-            "pin-ro+probe-write",
-            "fork+pin-ro+probe-write",
+        for stale in [
+            "explore/pin-coherence/anon/mprotect-ro+pin-rw+poke",
+            "explore/pin-coherence/anon/mremap+pin-rw+probe-write+uffd-wp",
+            "explore/pin-coherence/anon/pin-ro+probe-write",
+            "explore/pin-coherence/anon/fork+pin-ro+probe-write",
         ] {
-            assert_eq!(kind(&format!("explore/pin-coherence/anon/{steps}"), old, &pin), Kind::Xfail);
+            assert_eq!(kind(stale, old, &pin), Kind::Xfail);
         }
         assert_eq!(kind("explore/isolation/thp/fork+read-via+splice+write", old, &[Rule::Isolation]), Kind::Xfail);
         assert_eq!(kind("explore/isolation/thp/fork+read+write", old, &[Rule::Isolation]), Kind::Fail);
