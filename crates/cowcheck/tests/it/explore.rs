@@ -91,7 +91,7 @@ fn shards_put_together_equal_the_run() {
     let dir = TempDir::new().unwrap();
     let at = |name: &str| dir.path().join(name);
     let run = |shard: &str, name: &str| {
-        explore(&["--scenarios", "45", "--unguided", "--self-test", "lost-write", "--shard", shard], &at(name))
+        explore(&["--scenarios", "36", "--unguided", "--self-test", "lost-write", "--shard", shard], &at(name))
             .output()
             .code(1);
     };
@@ -101,9 +101,9 @@ fn shards_put_together_equal_the_run() {
         Cowcheck::new(["explore", "merge"]).args(parts.iter().map(|part| at(part))).arg("--into").arg(at(into)).output()
     };
     // What goes on does so with its shard.
-    let more = ["explore", "--jobs", "1", "--scenarios", "48", "--self-test", "lost-write", "--resume"];
+    let more = ["explore", "--jobs", "1", "--scenarios", "39", "--self-test", "lost-write", "--resume"];
     Cowcheck::new(more).arg(at("part2")).output().code(1);
-    assert_eq!(campaign(&at("part2"))["below"], serde_json::json!({"2/3": 50}));
+    assert_eq!(campaign(&at("part2"))["below"], serde_json::json!({"2/3": 41}));
     fs::remove_dir_all(at("part2")).unwrap();
     run("2/3", "part2");
     merge(&["part0", "part1", "part2"], "whole").code(1);
@@ -114,6 +114,7 @@ fn shards_put_together_equal_the_run() {
     for what in ["numbered", "mutants", "verdicts", "skipped"] {
         assert_eq!(whole["tally"][what], run["tally"][what], "{whole:#}\n{run:#}");
     }
+    // None of these looks like so many others that it is not shrunk.
     assert_eq!(findings(&at("whole")), findings(&at("run")));
     let twice = merge(&["part0", "part0"], "twice").code(2);
     assert!(twice.err.contains("both have shard 0/3"), "{}", twice.err);
