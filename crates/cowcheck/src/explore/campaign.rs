@@ -119,10 +119,8 @@ struct Campaign<'a> {
     manner: Manner,
     shrink_ms: u64,
     batch: usize,
-    width: usize,
     /// Are scenarios told before they are run?
     announces: bool,
-    machine: &'a Machine,
     ground: Ground<'a>,
     interrupted: &'a AtomicBool,
     tell: &'a mut dyn FnMut(News) -> io::Result<()>,
@@ -165,9 +163,7 @@ impl<'a> Campaign<'a> {
             manner: Manner { limit_ms: order.limit_ms, fault: order.fault, devices: machine.devices() },
             shrink_ms: order.shrink_ms,
             batch: if announces { BATCH_IN_GUEST } else { BATCH },
-            width,
             announces,
-            machine,
             ground,
             interrupted,
             tell,
@@ -207,14 +203,15 @@ impl<'a> Campaign<'a> {
 
     fn next_shrink(&mut self, free: &BTreeMap<u64, u64>) -> Option<Job<Work>> {
         let shrinking = self.flights.values().filter(|flight| matches!(flight, Flight::Shrink(_))).count();
-        if shrinking >= (self.width / 2).max(1) || self.is_over(Duration::from_millis(2 * self.shrink_ms)) {
+        if shrinking >= (self.ground.workers / 2).max(1) || self.is_over(Duration::from_millis(2 * self.shrink_ms)) {
             return None;
         }
         let finding = self.queue.pop_front()?;
         let trace = finding.trace.as_ref()?;
         let verdict = judge(trace);
         let step = verdict.violations().first().map_or(0, |violation| violation.step);
-        let hugetlb = Needs::of(&trace.scenario, self.machine.page_size).hugetlb.map(|need| (need.size, need.pages));
+        let hugetlb =
+            Needs::of(&trace.scenario, self.ground.machine.page_size).hugetlb.map(|need| (need.size, need.pages));
         if !pool::fits(hugetlb, free) {
             self.queue.push_front(finding);
             return None;

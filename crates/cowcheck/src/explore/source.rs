@@ -53,8 +53,8 @@ const MOST_CORPUS: usize = 20_000;
 
 /// What a campaign runs on.
 pub struct Ground<'a> {
-    machine: &'a Machine,
-    workers: usize,
+    pub(super) machine: &'a Machine,
+    pub(super) workers: usize,
     /// Bugs of this kernel by which a process may never end.
     hanging: Vec<Bug>,
 }
