@@ -21,6 +21,7 @@ FAULTS = {
     "spin": ("timeout", "the guest hung: busy, but silent for"),
     "rubbish": ("crash", "results are garbled"),
     "power-off": ("crash", "went off before it was done"),
+    "stale-code": ("inconclusive", "QEMU ran a breakpoint that the guest's kernel had taken away"),
     "memory": ("crash", "the guest ran out of memory: "),
 }
 FULLY_SHARED = "cow/collapse-fully-shared"

@@ -109,7 +109,8 @@ pub fn run(
             continue;
         }
         boots = 1;
-        if stay.running.is_empty() {
+        let is_stale = matches!(end, End::StaleCode(_));
+        if stay.running.is_empty() && !is_stale {
             return Ok(Some(format!("{}; the console:\n{console}", end.told())));
         }
         deaths += 1;
@@ -223,7 +224,8 @@ fn try_alone(
             news.extend(fatal(name, text, verdict, explanation));
         }
     }
-    if let (0, Some((name, text))) = (culprits, suspects.last()) {
+    let is_stale = matches!(end, End::StaleCode(_));
+    if let (0, false, Some((name, text))) = (culprits, is_stale, suspects.last()) {
         let reason = format!("{}, and none of {} scenarios did it again alone", end.told(), suspects.len());
         let all: Vec<&str> = suspects.iter().map(|(name, _)| name.as_str()).collect();
         let console = format!("one of the scenarios {} ran; the console:\n{console}", all.join(", "));

@@ -44,8 +44,10 @@ impl Progress {
         let rate = (ledger.tally.ran() - self.before) as f64 / took.as_secs_f64().max(0.001);
         let mut line = format!("{} scenarios, {rate:.0}/s", ledger.tally.ran());
         if let Some((done, total)) = total.filter(|(_, total)| *total > 0) {
-            let left = (total.saturating_sub(done)) as f64 / rate.max(0.001);
-            let _ = write!(line, ", {} % of {total}, {:.0} s left", 100 * done / total, left);
+            let _ = write!(line, ", {} % of {total}", 100 * done / total);
+            if rate > 0.0 {
+                let _ = write!(line, ", {:.0} s left", total.saturating_sub(done) as f64 / rate);
+            }
         }
         let goals = GOALS.len() - ledger.unreached().len();
         let _ = write!(

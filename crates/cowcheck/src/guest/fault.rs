@@ -24,6 +24,8 @@ pub enum GuestFault {
     Rubbish,
     /// It goes off.
     PowerOff,
+    /// It says what a kernel says that was made to run a breakpoint that is not there, and panics.
+    StaleCode,
     /// It takes memory until there is none.
     Memory,
 }
@@ -53,6 +55,13 @@ impl GuestFault {
     pub(super) fn commit(self) {
         match self {
             GuestFault::Panic => drop(fs::write("/proc/sysrq-trigger", "c")),
+            GuestFault::StaleCode => {
+                // A message is one write.
+                for line in ["int3: 0000 [#1] PREEMPT SMP\n", "Code: 0f 1f 44 00 00 66 <90> 48 8b 43 08\n"] {
+                    let _ = fs::write("/dev/kmsg", line);
+                }
+                GuestFault::Panic.commit();
+            }
             GuestFault::Halt => drop(reboot(RebootCommand::Halt)),
             GuestFault::PowerOff => drop(reboot(RebootCommand::PowerOff)),
             GuestFault::Rubbish => {

@@ -15,6 +15,9 @@ const WIDTH: usize = 300;
 /// How many different lines are kept of a sign.
 const LINES: usize = 20;
 
+/// How the kernel begins to tell of a breakpoint in its own code that it does not know (arch/x86/kernel/traps.c).
+const BREAKPOINT: &str = "int3: 0000";
+
 /// A sign of trouble, the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sign {
@@ -51,7 +54,7 @@ impl fmt::Display for Sign {
 /// As the kernel writes them (kernel/panic.c, mm/oom_kill.c, arch/x86/kernel/dumpstack.c and mm/fault.c, lib/bug.c,
 /// kernel/locking/lockdep.c, kernel/hung_task.c, kernel/watchdog.c, kernel/rcu/tree_stall.h). The first that fits
 /// counts.
-const SIGNS: [(&str, Sign); 24] = [
+const SIGNS: [(&str, Sign); 25] = [
     ("Kernel panic - not syncing: Out of memory", Sign::OutOfMemory),
     ("Kernel panic - not syncing: System is deadlocked on memory", Sign::OutOfMemory),
     ("Kernel panic - not syncing", Sign::Panic),
@@ -74,6 +77,7 @@ const SIGNS: [(&str, Sign); 24] = [
     ("BUG: unable to handle", Sign::Oops),
     ("BUG: kernel NULL pointer", Sign::Oops),
     ("Oops: ", Sign::Oops),
+    (BREAKPOINT, Sign::Oops),
     ("BUG: ", Sign::Bug),
     ("kernel BUG at ", Sign::Bug),
 ];
@@ -92,6 +96,9 @@ pub struct Console {
     tale: Vec<String>,
     signs: BTreeMap<Sign, Vec<String>>,
     lines: usize,
+    /// Its trouble began with a breakpoint, and what the code there is was not told yet.
+    at_breakpoint: bool,
+    has_stale_code: bool,
 }
 
 impl Console {
@@ -110,6 +117,16 @@ impl Console {
             }
         }
         let is_trouble = sign(&line).is_some_and(|sign| sign < Sign::Warning);
+        if is_trouble && self.tale.is_empty() {
+            self.at_breakpoint = line.contains(BREAKPOINT);
+        }
+        if self.at_breakpoint
+            && let Some((before, _)) = without_time(&line).split_once('<')
+            && before.starts_with("Code: ")
+        {
+            self.at_breakpoint = false;
+            self.has_stale_code = !before.trim_end().ends_with("cc");
+        }
         if (is_trouble || !self.tale.is_empty()) && self.tale.len() < TALE {
             self.tale.push(line.clone());
         }
@@ -122,6 +139,13 @@ impl Console {
     /// How many lines there were.
     pub fn lines(&self) -> usize {
         self.lines
+    }
+
+    /// Did its trouble begin with a breakpoint where the code has none? The kernel changes its code behind breakpoints, and
+    /// waits until no processor can run into one any more. QEMU 7.2 (8.0, too) may run what another of its processors has
+    /// just changed. (The instruction in `<>` is the one behind the breakpoint.)
+    pub fn has_stale_code(&self) -> bool {
+        self.has_stale_code
     }
 
     /// The first line with this sign.
@@ -167,6 +191,7 @@ mod tests {
             ("rcu: INFO: rcu_preempt self-detected stall on CPU", Some(Sign::Hung)),
             ("WARNING: possible circular locking dependency detected", Some(Sign::Lockdep)),
             ("BUG: unable to handle page fault for address: ffff", Some(Sign::Oops)),
+            ("int3: 0000 [#1] PREEMPT SMP NOPTI", Some(Sign::Oops)),
             ("BUG: Bad page state in process cowcheck  pfn:00001", Some(Sign::Bug)),
             ("WARNING: CPU: 0 PID: 1 at mm/memory.c:1 do_wp_page", Some(Sign::Warning)),
             ("[    0.000000] Linux version 6.1.0-48-cloud-amd64", None),
@@ -176,6 +201,26 @@ mod tests {
         for (line, expected) in all {
             assert_eq!(sign(line), expected, "{line}");
         }
+    }
+
+    #[test]
+    fn a_breakpoint_that_is_not_there_is_told_from_one_that_is() {
+        let stale = |lines: &[&str]| {
+            let mut console = Console::default();
+            lines.iter().for_each(|line| console.hear(line.as_bytes()));
+            console.has_stale_code()
+        };
+        let int3 = "[    3.376500] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI";
+        let gone = "[    3.379104] Code: 48 89 04 24 0f 1f 44 00 00 66 <90> 48 8b 43 08 a8";
+        let there = "[    3.379104] Code: 48 89 04 24 c3 cc <cc> cc 48 8b 43 08 a8";
+        assert!(stale(&[int3, "RIP: 0010:free_unref_page+0x88/0x550", gone]));
+        assert!(stale(&["int3: 0000 [#1] SMP", gone]), "Linux before 6.10 says no more");
+        assert!(
+            !stale(&[int3, "RIP: 0010:free_unref_page+0x88/0x550", there]),
+            "a jump into the space between functions"
+        );
+        assert!(!stale(&["BUG: unable to handle page fault for address: 0", gone]));
+        assert!(!stale(&["kernel BUG at mm/memory.c:1!", int3, gone]), "what comes after a bug is its doing");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use cowcheck_sys::process::die_with_parent;
 
 use super::alive::{Silence, Spent, Watch};
 use super::console::{Console, Sign};
-use super::qemu::{Files, Machine};
+use super::qemu::{Accel, Files, Machine};
 use super::tail::Tail;
 use crate::wire::Said;
 
@@ -45,6 +45,9 @@ pub enum End {
     Over,
     /// The kernel panicked; what it said.
     Panic(String),
+    /// It stopped because QEMU ran code that was no longer there ([`Console::has_stale_code`]), which is no fault of the
+    /// kernel; what the kernel said.
+    StaleCode(String),
     /// It ran out of memory; what the kernel said.
     OutOfMemory(String),
     /// The processor could not even report a fault.
@@ -74,6 +77,10 @@ impl End {
         match self {
             End::Over => "the guest ended".to_owned(),
             End::Panic(line) => format!("the guest's kernel panicked: {line}"),
+            End::StaleCode(line) => format!(
+                "QEMU ran a breakpoint that the guest's kernel had taken away, as it does now and then where it emulates more \
+                 than one processor: {line}"
+            ),
             End::OutOfMemory(line) => format!("the guest ran out of memory: {line}"),
             End::TripleFault => "the guest's processor was reset by a triple fault".to_owned(),
             End::WentOff => "the guest went off before it was done, and its kernel did not say why".to_owned(),
@@ -110,6 +117,8 @@ pub struct Guest {
     tail: Tail,
     console: Console,
     cpus: u32,
+    /// Can it run code that is no longer there?
+    may_be_stale: bool,
     patience: Patience,
     watch: Watch,
     listened: Instant,
@@ -143,6 +152,7 @@ impl Guest {
             tail: Tail::open(&files.console())?,
             console: Console::default(),
             cpus: machine.cpus,
+            may_be_stale: machine.accel == Accel::Tcg && machine.cpus > 1,
             patience,
             watch: Watch::new(now, Spent::of(qemu.id())),
             listened: now,
@@ -248,6 +258,9 @@ impl Guest {
     fn why_gone(&self, success: bool) -> End {
         if self.over {
             return End::Over;
+        }
+        if self.may_be_stale && self.console.has_stale_code() {
+            return End::StaleCode(self.console.first(Sign::Oops).unwrap_or_default().to_owned());
         }
         if let Some(line) = self.console.first(Sign::Panic) {
             // A kernel without memory panics when nobody is left to be killed.

@@ -27,6 +27,9 @@ use crate::wire::Said;
 /// How often a boot is tried that comes to a halt or panics: under software emulation on a busy host some do.
 pub(crate) const BOOTS: u32 = 3;
 
+/// How often in a row a guest may run code that is no longer there, until what it ran then is given up.
+pub(crate) const STALE: u32 = 3;
+
 /// The consoles of all guests of a session, in its directory.
 pub const CONSOLES: &str = "consoles.log";
 
@@ -191,7 +194,7 @@ impl Session<'_, '_, '_> {
     fn run(mut self) -> io::Result<Summary> {
         let mut suspects: BTreeSet<usize> = BTreeSet::new();
         let mut blame: Option<End> = None;
-        let (mut boots, mut idle_deaths) = (0, 0);
+        let (mut boots, mut idle_deaths, mut stale) = (0, 0, 0);
         let stopped = loop {
             let before = self.done.len();
             let stay = self.stay(&suspects)?;
@@ -232,6 +235,17 @@ impl Session<'_, '_, '_> {
                 continue;
             }
             // It died.
+            stale = if self.done.len() == before { stale } else { 0 };
+            if matches!(stay.end, End::StaleCode(_)) && stale + 1 < STALE {
+                stale += 1;
+                self.note(&format!("{}; what ran is run again", stay.end.told()))?;
+                for outcome in stay.held {
+                    self.tell(outcome)?;
+                }
+                suspects.retain(|index| !self.done.contains(index));
+                continue;
+            }
+            stale = 0;
             self.deaths += 1;
             for outcome in stay.held {
                 self.tell(outcome)?;
@@ -465,7 +479,7 @@ impl Session<'_, '_, '_> {
 
 /// A boot that ended so may come to a better end next time.
 pub(crate) fn may_be_chance(end: &End) -> bool {
-    matches!(end, End::Silent { .. } | End::Panic(_))
+    matches!(end, End::Silent { .. } | End::Panic(_) | End::StaleCode(_))
 }
 
 /// Of a check that killed its guest.
@@ -473,6 +487,7 @@ fn verdict(end: &End) -> Verdict {
     let reason = end.told();
     match end {
         End::Silent { .. } => Verdict::Timeout { reason },
+        End::StaleCode(_) => Verdict::Inconclusive { reason: format!("{reason}; {STALE} times in a row") },
         _ => Verdict::Crash { reason },
     }
 }
@@ -491,7 +506,8 @@ pub enum ProgramEnd {
     Not(String),
 }
 
-/// Runs the program of the spec. Each line that it prints is told, and each note.
+/// Runs the program of the spec. Each line that it prints is told, and each note. It is run again, from its beginning, where
+/// a guest ended by no fault of its own.
 pub fn run_program(
     spec: &Spec<'_>,
     args: &[String],
@@ -521,8 +537,10 @@ pub fn run_program(
         };
         guest.kill();
         spec.keep_console()?;
-        if !guest.is_up() && may_be_chance(&end) && boots < BOOTS {
+        let is_chance = if guest.is_up() { matches!(end, End::StaleCode(_)) } else { may_be_chance(&end) };
+        if is_chance && boots < BOOTS {
             boots += 1;
+            told(&Said::Note(format!("{}; the program is run again, in a new guest", end.told())));
             continue;
         }
         return Ok(match (end, ended) {
