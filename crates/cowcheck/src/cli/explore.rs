@@ -55,8 +55,9 @@ pub fn main(args: &ExploreArgs) -> anyhow::Result<Code> {
     let mut order = order(args, &ledger, shard)?;
     guests::go_on(&mut order, &ledger);
     if let (Some(most), Some(total)) = (order.subject.exhaustive, order.subject.scenarios().total()) {
-        let (steps, on) = (if most == 1 { "step" } else { "steps" }, order.subject.on.first());
-        eprintln!("{total} sequences of up to {most} {steps} on {}", on.map_or("thp 2M", String::as_str));
+        let steps = if most == 1 { "step" } else { "steps" };
+        let on: Vec<String> = order.subject.exhausted().iter().map(ToString::to_string).collect();
+        eprintln!("{total} sequences of up to {most} {steps} on {}", on.join(" and "));
     }
     let interrupted = catch_signals()?;
     let mut desk = Desk::new(store, ledger, shard);

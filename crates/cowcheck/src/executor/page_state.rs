@@ -13,6 +13,10 @@ use cowcheck_sys::scan;
 
 use super::look::Place;
 
+/// Bytes of the entries of one table. In a process that has just been forked, memory of the heap costs more than reading them:
+/// its pages are copied, and a request of a kilobyte or more makes malloc go through what was freed.
+const TABLE: usize = 4096;
+
 const PFN: u64 = (1 << 55) - 1;
 
 fn bit(entry: u64, bit: u32) -> bool {
@@ -55,9 +59,16 @@ pub fn observe(
 ) -> io::Result<Vec<Observed>> {
     let mut found: Vec<Observed> = Vec::new();
     for part in places {
-        let mut bytes = vec![0; part.pages.count as usize * 8];
+        let (mut few, mut many) = ([0; TABLE], vec![]);
+        let bytes = match few.get_mut(..part.pages.count as usize * 8) {
+            Some(bytes) => bytes,
+            None => {
+                many.resize(part.pages.count as usize * 8, 0);
+                &mut many
+            }
+        };
         let address = part.address;
-        table.pagemap.read_exact_at(&mut bytes, (address / page_size * 8) as u64)?;
+        table.pagemap.read_exact_at(bytes, (address / page_size * 8) as u64)?;
         let entries = bytes.as_chunks::<8>().0;
         let huge = match memory.kind.is_hugetlb() || may_be_huge(entries, address / page_size, page_size) {
             true => huge_ranges(table, memory, page_size, part)?,

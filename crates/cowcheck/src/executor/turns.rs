@@ -355,12 +355,17 @@ fn told(runs: impl Iterator<Item = Run>) -> u64 {
 
 /// An entry as the log has it.
 fn frame(entry: &Entry, states: &[Observed]) -> Vec<u8> {
+    const LENGTHS: usize = 8;
+    let mut bytes = vec![0; LENGTHS];
     // Nothing in an entry can fail to be written.
-    let text = serde_json::to_vec(entry).unwrap_or_default();
-    let mut packed = Vec::new();
-    pack(states, &mut packed);
-    let length = |bytes: &[u8]| (bytes.len() as u32).to_le_bytes();
-    [&length(&text), &length(&packed), text.as_slice(), &packed].concat()
+    let _ = serde_json::to_writer(&mut bytes, entry);
+    let text = bytes.len() - LENGTHS;
+    pack(states, &mut bytes);
+    let packed = bytes.len() - LENGTHS - text;
+    for (at, length) in [(0, text), (4, packed)] {
+        bytes[at..at + 4].copy_from_slice(&(length as u32).to_le_bytes());
+    }
+    bytes
 }
 
 /// What a log says, as far as it is whole: a dying process may leave its last entry half written.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use cowcheck_explore::exhaustive::Sequences;
 use cowcheck_explore::generate::Generator;
-use cowcheck_model::memory::Memory;
+use cowcheck_model::memory::{Memory, MemoryKind};
 use cowcheck_model::scenario::Scenario;
 use serde::{Deserialize, Serialize};
 
@@ -34,15 +34,22 @@ impl Subject {
         self.on.iter().filter_map(|text| memory(text)).collect()
     }
 
+    /// The memories of exhaustive exploration, one after the other.
+    pub fn exhausted(&self) -> Vec<Memory> {
+        match self.memories() {
+            none if none.is_empty() => vec![Memory::new(MemoryKind::Thp, 2 << 20)],
+            some => some,
+        }
+    }
+
     /// The scenarios, by number.
     pub fn scenarios(&self) -> Scenarios {
         match self.exhaustive {
             None => Scenarios::Random(Generator::new(self.seed, self.memories()).at_once(self.at_once)),
             Some(most) => {
-                let default = Memory::new(cowcheck_model::memory::MemoryKind::Thp, 2 << 20);
-                let all = self.memories().first().copied().unwrap_or(default);
-                let sequences = Sequences::new(all, most);
-                Scenarios::Exhaustive { total: sequences.total(), next: 0, sequences: Box::new(sequences) }
+                let all: Vec<Sequences> = self.exhausted().iter().map(|on| Sequences::new(*on, most)).collect();
+                let total = all.iter().map(Sequences::total).sum();
+                Scenarios::Exhaustive { total, next: 0, sequences: Box::new(all.into_iter().flatten()) }
             }
         }
     }
@@ -65,7 +72,7 @@ pub enum Scenarios {
         /// The number of the next.
         next: u64,
         /// Those that are left.
-        sequences: Box<Sequences>,
+        sequences: Box<dyn Iterator<Item = Scenario> + Send>,
     },
 }
 
@@ -150,10 +157,14 @@ mod tests {
 
     #[test]
     fn sequences_can_be_passed_over() {
-        let subject = Subject { seed: 0, exhaustive: Some(2), at_once: false, on: vec!["thp 16K".to_owned()] };
+        let subject = Subject { seed: 0, exhaustive: Some(2), at_once: false, on: ["thp 16K", "anon 4K"].map(str::to_owned).to_vec() };
         let (mut all, mut some) = (subject.scenarios(), subject.scenarios());
         let every: Vec<Scenario> = (0..).map_while(|number| all.scenario(number)).collect();
         assert_eq!(every.len() as u64, all.total().unwrap());
+        let each = |kind| every.iter().filter(|scenario| scenario.memory.kind == kind).count() as u64;
+        let alone = |memory: Memory| Sequences::new(memory, 2).total();
+        assert_eq!(each(MemoryKind::Thp), alone(Memory::new(MemoryKind::Thp, 16 << 10)), "every memory has its own");
+        assert_eq!(each(MemoryKind::Anon), alone(Memory::new(MemoryKind::Anon, 4 << 10)));
         let odd: Vec<Scenario> = (0..).map_while(|number| some.scenario(2 * number + 1)).collect();
         assert_eq!(odd, every.into_iter().skip(1).step_by(2).collect::<Vec<_>>());
     }
