@@ -13,7 +13,7 @@ use crate::prelude::steps;
 
 /// The menu, written as if A did it: B stands for a new actor, p0 for a new pin or for one that there is. Several steps
 /// in one line are one: what they lead to is what is wanted.
-const MENU: [(&str, Where); 17] = [
+const MENU: [(&str, Where); 18] = [
     ("A write all", Where::Everywhere),
     ("A write lower", Where::Parts),
     ("A touch all", Where::Everywhere),
@@ -28,6 +28,8 @@ const MENU: [(&str, Where); 17] = [
     ("A munmap lower", Where::Parts),
     ("A mremap all", Where::Everywhere),
     ("A pin rw p0 all", Where::Everywhere),
+    // Of a THP whose lower half is shared: a collapse in place must not take the mark from under it.
+    ("A pin rw p0 upper", Where::Parts),
     ("A splice p0 all", Where::Everywhere),
     ("A write via p0 all", Where::Everywhere),
     ("A unpin p0", Where::Everywhere),

@@ -302,7 +302,7 @@ fn the_number_of_sequences_is_pinned() {
     let count = |kind, size, count, most| Sequences::new(Memory { kind, size, count }, most).total();
     let anon: Vec<u64> = (1..=4).map(|most| count(MemoryKind::Anon, 4096, 2, most)).collect();
     let thp: Vec<u64> = (1..=3).map(|most| count(MemoryKind::Thp, 16384, 1, most)).collect();
-    assert_eq!((anon, thp), (vec![12, 166, 2508, 44_204], vec![14, 221, 3793]));
+    assert_eq!((anon, thp), (vec![13, 194, 3116, 57_977], vec![15, 253, 4586]));
 }
 
 #[test]
