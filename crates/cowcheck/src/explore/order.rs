@@ -157,7 +157,12 @@ mod tests {
 
     #[test]
     fn sequences_can_be_passed_over() {
-        let subject = Subject { seed: 0, exhaustive: Some(2), at_once: false, on: ["thp 16K", "anon 4K"].map(str::to_owned).to_vec() };
+        let subject = Subject {
+            seed: 0,
+            exhaustive: Some(2),
+            at_once: false,
+            on: ["thp 16K", "anon 4K"].map(str::to_owned).to_vec(),
+        };
         let (mut all, mut some) = (subject.scenarios(), subject.scenarios());
         let every: Vec<Scenario> = (0..).map_while(|number| all.scenario(number)).collect();
         assert_eq!(every.len() as u64, all.total().unwrap());

@@ -1,7 +1,7 @@
 //! What an actor asked of its pages besides content and protection: userfaultfd write protection, guard pages, locks.
 
 use super::Origin;
-use super::world::World;
+use super::world::{Cell, World};
 use crate::pages::Run;
 use crate::step::{Access, Actor, Prot, Treatment};
 
@@ -62,6 +62,12 @@ impl Marks {
 impl World {
     fn has_mark(&self, actor: Actor, page: u32, mark: Marks) -> bool {
         self.cell(actor, page).is_some_and(|cell| cell.mapped && cell.marks.has(mark))
+    }
+
+    /// The first of the pages that has one of the marks.
+    pub(super) fn marked(&self, actor: Actor, runs: &[Run], marks: &[Marks]) -> Option<u32> {
+        let has = |cell: &Cell| cell.mapped && marks.iter().any(|mark| cell.marks.has(*mark));
+        self.cells(actor, runs).find(|(_, cell)| has(cell)).map(|(page, _)| page)
     }
 
     /// Is it a guard page?

@@ -1,9 +1,10 @@
 //! What can be done at all, however the kernel behaves.
 
+use super::marks::Marks;
 use super::pins::PinCell;
 use super::world::World;
 use crate::pages::Run;
-use crate::step::{Access, Actor, Advice, Op, Pin, PinKind, Prot, Step, Treatment};
+use crate::step::{Actor, Advice, Op, Pin, PinKind, Prot, Step, Treatment};
 use crate::storm::{Rival, Rivals};
 
 /// How many pages all actors that are alive may have together: 16 of them with 1 GiB each.
@@ -165,13 +166,13 @@ impl World {
     }
 
     fn check_prot(&self, actor: Actor, runs: &[Run], wanted: Prot) -> Result<(), String> {
-        for page in runs.iter().flat_map(|run| run.pages()) {
-            let cell = self.cell(actor, page).filter(|cell| cell.mapped);
-            let Some(cell) = cell else { return Err(format!("pages that {actor} has mapped: page {page} is not")) };
-            if cell.prot < wanted {
+        match self.cells(actor, runs).find(|(_, cell)| !cell.mapped || cell.prot < wanted) {
+            Some((page, cell)) if cell.mapped => {
                 let access = if wanted == Prot::Rw { "write" } else { "read" };
                 return Err(format!("pages that {actor} may {access}: page {page} is protected"));
             }
+            Some((page, _)) => return Err(format!("pages that {actor} has mapped: page {page} is not")),
+            None => {}
         }
         if wanted > Prot::None {
             self.check_unguarded(actor, runs)?;
@@ -180,7 +181,7 @@ impl World {
     }
 
     fn check_unguarded(&self, actor: Actor, runs: &[Run]) -> Result<(), String> {
-        match runs.iter().flat_map(|run| run.pages()).find(|page| self.is_guard(actor, *page)) {
+        match self.marked(actor, runs, &[Marks::GUARD]) {
             Some(page) => Err(format!("pages that {actor} may read: page {page} is a guard page")),
             None => Ok(()),
         }
@@ -188,9 +189,7 @@ impl World {
 
     /// Is a write sure to be done, as far as userfaultfd goes?
     fn check_unprotected(&self, actor: Actor, runs: &[Run]) -> Result<(), String> {
-        let is_protected =
-            |page: &u32| self.is_write_protected(actor, *page) || self.may_fault(actor, *page, Access::Write);
-        match runs.iter().flat_map(|run| run.pages()).find(is_protected) {
+        match self.marked(actor, runs, &[Marks::PROTECTED, Marks::PERHAPS_PROTECTED]) {
             Some(page) => Err(format!("pages that {actor} may write: page {page} is protected by userfaultfd")),
             None => Ok(()),
         }
@@ -199,7 +198,7 @@ impl World {
     /// The kernel discards nothing that is locked.
     fn check_unlocked(&self, actor: Actor, runs: &[Run]) -> Result<(), String> {
         self.check_prot(actor, runs, Prot::None)?;
-        match runs.iter().flat_map(|run| run.pages()).find(|page| self.is_locked(actor, *page)) {
+        match self.marked(actor, runs, &[Marks::LOCKED]) {
             Some(page) => Err(format!("pages that are not locked: the kernel refuses this for page {page}")),
             None => Ok(()),
         }

@@ -108,6 +108,12 @@ impl World {
         self.space(actor)?.cells.get(page as usize)
     }
 
+    /// What is known of these pages, which there are.
+    pub(super) fn cells(&self, actor: Actor, runs: &[Run]) -> impl Iterator<Item = (u32, &Cell)> {
+        let all = self.space(actor).map_or(&[][..], |space| &space.cells);
+        runs.iter().flat_map(|run| run.pages().zip(all.get(run.first as usize..).unwrap_or_default()))
+    }
+
     fn cell_mut(&mut self, actor: Actor, page: u32) -> Option<&mut Cell> {
         self.spaces[actor.index()].as_mut()?.cells.get_mut(page as usize)
     }
