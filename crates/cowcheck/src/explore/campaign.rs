@@ -39,7 +39,7 @@ const LATER: usize = 2000;
 const DOUBTS: u64 = 3;
 
 /// From how many scenarios it is told what a campaign needs of the machine.
-const SAMPLE: u64 = 400;
+const SAMPLE: usize = 400;
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -87,13 +87,8 @@ pub fn run(
     interrupted: &AtomicBool,
     tell: &mut dyn FnMut(News) -> io::Result<()>,
 ) -> Result<(), here::Error> {
-    let needs: Vec<Needs> = {
-        let mut sample = order.subject.scenarios();
-        (0..SAMPLE)
-            .map_while(|number| sample.scenario(number))
-            .map(|scenario| Needs::of(&scenario, cowcheck_explore::PAGE))
-            .collect()
-    };
+    let sample = order.subject.sample(SAMPLE);
+    let needs: Vec<Needs> = sample.iter().map(|scenario| Needs::of(scenario, cowcheck_explore::PAGE)).collect();
     here::with_settings(&needs, order.jobs, settings, |machine, jobs, notes| {
         // Steps at once want more than one processor.
         let settled = !order.subject.at_once;

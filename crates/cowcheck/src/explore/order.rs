@@ -42,6 +42,17 @@ impl Subject {
         }
     }
 
+    /// The first scenarios, as many as `most` of each memory that has sequences of its own: they tell what the others need.
+    pub fn sample(&self, most: usize) -> Vec<Scenario> {
+        match self.exhaustive {
+            None => {
+                let mut all = self.scenarios();
+                (0..most as u64).map_while(|number| all.scenario(number)).collect()
+            }
+            Some(steps) => self.exhausted().iter().flat_map(|on| Sequences::new(*on, steps).take(most)).collect(),
+        }
+    }
+
     /// The scenarios, by number.
     pub fn scenarios(&self) -> Scenarios {
         match self.exhaustive {
@@ -169,6 +180,9 @@ mod tests {
         let each = |kind| every.iter().filter(|scenario| scenario.memory.kind == kind).count() as u64;
         let alone = |memory: Memory| Sequences::new(memory, 2).total();
         assert_eq!(each(MemoryKind::Thp), alone(Memory::new(MemoryKind::Thp, 16 << 10)), "every memory has its own");
+        let sample: std::collections::BTreeSet<MemoryKind> =
+            subject.sample(2).iter().map(|one| one.memory.kind).collect();
+        assert_eq!(sample.len(), 2, "and what each needs is known");
         assert_eq!(each(MemoryKind::Anon), alone(Memory::new(MemoryKind::Anon, 4 << 10)));
         let odd: Vec<Scenario> = (0..).map_while(|number| some.scenario(2 * number + 1)).collect();
         assert_eq!(odd, every.into_iter().skip(1).step_by(2).collect::<Vec<_>>());

@@ -123,6 +123,7 @@ impl Exploration<'_> {
         self.keep(&name, &directory, &watch.ledger)?;
         let explored = Explored {
             scenarios: watch.ledger.tally.ran(),
+            skipped: watch.ledger.tally.skipped.clone(),
             seconds: watch.began.map_or(0.0, |began| began.elapsed().as_secs_f64()),
             unconfirmed: watch.unconfirmed(),
             outcome: match (watch.find, stopped) {
@@ -182,6 +183,7 @@ fn unfinished((family, trial, mutant): &One<'_>, reason: &str) -> Explored {
         on: family.on.clone(),
         outcome: Outcome::Unfinished { reason: reason.to_owned() },
         scenarios: 0,
+        skipped: Default::default(),
         seconds: 0.0,
         unconfirmed: vec![],
     }

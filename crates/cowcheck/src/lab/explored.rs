@@ -1,5 +1,6 @@
 //! What exploration comes to: how many mutants it finds without any check, and how soon.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,9 @@ pub struct Explored {
     pub outcome: Outcome,
     /// How many scenarios were run in all.
     pub scenarios: u64,
+    /// How many were not run, by reason and remedy.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub skipped: BTreeMap<String, u64>,
     /// How long it was explored, in seconds, without the boot.
     pub seconds: f64,
     /// Findings that broke something once and never again.
@@ -86,21 +90,29 @@ impl Explored {
 
     /// The rest of the sentence.
     pub fn told(&self) -> String {
-        let once = match self.unconfirmed.as_slice() {
+        let mut more = match self.unconfirmed.as_slice() {
             [] => String::new(),
             all => format!("; once and not again: {}", all.join(", ")),
         };
+        if let Some((reason, _)) = self.skipped.iter().max_by_key(|(_, count)| **count) {
+            let _ = write!(more, "; {} not run, most of them: {reason}", self.left_out());
+        }
         match &self.outcome {
             Outcome::Found(find) => {
                 let (hits, runs) = find.rate;
                 let (seconds, scenarios) = (find.after_seconds, counted(find.after_scenarios));
                 format!("after {seconds:.1} s, {scenarios}: {} ({hits} of {runs})", find.signature)
             }
-            Outcome::Nothing => format!("in {:.0} s, {}{once}", self.seconds, counted(self.scenarios)),
+            Outcome::Nothing => format!("in {:.0} s, {}{more}", self.seconds, counted(self.scenarios)),
             Outcome::Unfinished { reason } => {
-                format!("{reason}; {:.0} s, {}{once}", self.seconds, counted(self.scenarios))
+                format!("{reason}; {:.0} s, {}{more}", self.seconds, counted(self.scenarios))
             }
         }
+    }
+
+    /// How many scenarios were not run.
+    fn left_out(&self) -> u64 {
+        self.skipped.values().sum()
     }
 }
 
@@ -217,7 +229,10 @@ pub fn markdown(table: &Table) -> String {
             ),
             _ => (
                 format!("**{}** in {:.0} s", explored.word(), explored.seconds),
-                explored.scenarios.to_string(),
+                match explored.left_out() {
+                    0 => explored.scenarios.to_string(),
+                    more => format!("{}, {more} not run", explored.scenarios),
+                },
                 explored.unconfirmed.iter().map(|one| format!("`{one}` once")).collect::<Vec<_>>().join(", "),
                 String::new(),
             ),
@@ -241,9 +256,9 @@ mod tests {
 
     fn explored(name: &str, is_mutant: bool, outcome: Outcome) -> Explored {
         let title = is_mutant.then(|| format!("{name} is wrong"));
-        let (on, unconfirmed) = ("debian:7.2".to_owned(), vec![]);
+        let (on, unconfirmed, skipped) = ("debian:7.2".to_owned(), vec![], BTreeMap::new());
         let (name, unobservable) = (name.to_owned(), None);
-        Explored { name, title, unobservable, on, outcome, scenarios: 120, seconds: 60.2, unconfirmed }
+        Explored { name, title, unobservable, on, outcome, scenarios: 120, skipped, seconds: 60.2, unconfirmed }
     }
 
     fn found() -> Outcome {
@@ -261,6 +276,7 @@ mod tests {
         let hidden = Explored { unobservable: Some("never".to_owned()), ..explored("hidden", true, Outcome::Nothing) };
         let once = Explored {
             unconfirmed: vec!["explore/integrity/anon/write".to_owned()],
+            skipped: [("no swap (remedy: run with --provide)".to_owned(), 7), ("no KSM".to_owned(), 2)].into(),
             ..explored("missed", true, Outcome::Nothing)
         };
         Table {
