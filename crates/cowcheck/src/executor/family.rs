@@ -89,18 +89,19 @@ pub struct Member<'a> {
     begun: bool,
 }
 
-/// The life of actor A in one run. Returns when the run is over.
-pub fn live<'a>(plan: &'a Plan<'a>, turns: &'a Turns, nonce: u16) {
+/// The life of actor A in one run. Returns when the run is over. Its page table is opened when it is looked at first, and stays
+/// open for the next run.
+pub fn live<'a>(plan: &'a Plan<'a>, turns: &'a Turns, nonce: u16, pagemap: OnceLock<Pagemap>) -> OnceLock<Pagemap> {
     let memory = plan.scenario.memory;
     if let Err(why) = reclaim::join(plan) {
         turns.abort(End::Failed(why));
-        return;
+        return pagemap;
     }
     let layout = match Layout::new(memory, plan.page_size as usize, nonce) {
         Ok(layout) => layout,
         Err(error) => {
             turns.abort(End::Failed(error.to_string()));
-            return;
+            return pagemap;
         }
     };
     let mut a = Member {
@@ -114,13 +115,14 @@ pub fn live<'a>(plan: &'a Plan<'a>, turns: &'a Turns, nonce: u16) {
         children: Vec::new(),
         joined: 0,
         kept: Vec::new(),
-        pagemap: OnceLock::new(),
+        pagemap,
         unforked: BTreeSet::new(),
         begun: false,
     };
     a.note_places(Actor::A);
     a.walk();
     a.say_goodbye();
+    a.pagemap
 }
 
 impl Member<'_> {

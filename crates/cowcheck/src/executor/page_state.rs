@@ -75,37 +75,36 @@ pub fn observe(
             false => vec![],
         };
         let is_huge = |at| huge.iter().any(|(start, end)| (*start..*end).contains(&at));
-        let mut before = 0;
-        for (i, entry) in entries.iter().enumerate() {
-            let entry = u64::from_ne_bytes(*entry);
-            let page = part.pages.first + i as u32;
-            let present = bit(entry, 63);
-            let pfn = if present && frames { entry & PFN } else { 0 };
-            let pmd = present && is_huge(address + i * page_size);
-            // Most pages differ from the one before in nothing but the frame's number.
-            if let Some(last) = found.last_mut().filter(|last| last.pages.end() == page && i > 0)
-                && (entry ^ before) & !(if present { PFN } else { 0 }) == 0
-                && last.state.pmd == pmd
-                && follows(last, pfn)
-            {
-                last.pages.count += 1;
-                continue;
-            }
-            before = entry;
+        let entry = |at: usize| u64::from_ne_bytes(entries[at]);
+        let mut end = 0;
+        while end < entries.len() {
+            let (start, first) = (end, entry(end));
+            let present = bit(first, 63);
+            // Bits that have to be the same, and those of a frame's number, which has to be the next.
+            let (same, shown) = if present { (!PFN, if frames { PFN } else { 0 }) } else { (u64::MAX, 0) };
+            let (pfn, pmd) = (first & shown, present && is_huge(address + start * page_size));
+            let goes_on = |at: &usize| {
+                let next = if pfn == 0 { 0 } else { pfn + (at - start) as u64 };
+                (entry(*at) ^ first) & same == 0
+                    && entry(*at) & shown == next
+                    && (present && is_huge(address + at * page_size)) == pmd
+            };
+            end = (start + 1..entries.len()).find(|at| !goes_on(at)).unwrap_or(entries.len());
             let state = PageState {
                 present,
-                swapped: bit(entry, 62),
-                file: bit(entry, 61),
-                mapped_once: bit(entry, 56),
-                soft_dirty: bit(entry, 55),
-                uffd_wp: bit(entry, 57),
-                guard: bit(entry, 58),
+                swapped: bit(first, 62),
+                file: bit(first, 61),
+                mapped_once: bit(first, 56),
+                soft_dirty: bit(first, 55),
+                uffd_wp: bit(first, 57),
+                guard: bit(first, 58),
                 pmd,
                 ..PageState::default()
             };
-            let next = Observed { actor, pages: Run { first: page, count: 1 }, state, pfn, swap: None, index: 0 };
+            let pages = Run { first: part.pages.first + start as u32, count: (end - start) as u32 };
+            let next = Observed { actor, pages, state, pfn, swap: None, index: 0 };
             match found.last_mut() {
-                Some(last) if last.is_continued_by(&next) => last.pages.count += 1,
+                Some(last) if last.is_continued_by(&next) => last.pages.count += next.pages.count,
                 _ => found.push(next),
             }
         }
@@ -133,13 +132,6 @@ fn may_be_huge(entries: &[[u8; 8]], first: usize, page_size: usize) -> bool {
         at = end;
     }
     false
-}
-
-fn follows(last: &Observed, pfn: u64) -> bool {
-    match last.pfn {
-        0 => pfn == 0,
-        first => pfn == first + u64::from(last.pages.count),
-    }
 }
 
 /// The address ranges of a part that huge leaf entries map.

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::io::{self, BufRead, Write};
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use cowcheck_explore::coverage::Transition;
@@ -377,9 +378,10 @@ pub(super) fn become_a<'a>(
     // The pipe to the tool is the worker's: whoever else holds it open hides the worker's death.
     let _ = rustix::stdio::dup2_stdout(io::stderr());
     turns.set_pid(Actor::A, process::id());
+    let mut pagemap = OnceLock::new();
     while let Some(plan) = plans.next() {
         let run = turns.run();
-        family::live(plan, turns, nonce.max(1));
+        pagemap = family::live(plan, turns, nonce.max(1), pagemap);
         nonce = nonce.wrapping_add(1);
         if plans.len() == 0 || turns.aborted() {
             break;
