@@ -116,8 +116,11 @@ pub fn run(
         deaths += 1;
         desk.take(News::Note(format!("{}; what ran is run again, each alone", end.told())))?;
         let suspects: Vec<(String, String)> = stay.running.into_iter().flatten().collect();
-        for news in try_alone(spec, &order, &suspects, &stay.kernel, &end, &console, interrupted)? {
-            desk.take(news)?;
+        // There are none where the guest had just been booted.
+        if !suspects.is_empty() {
+            for news in try_alone(spec, &order, &suspects, &stay.kernel, &end, &console, interrupted)? {
+                desk.take(news)?;
+            }
         }
         if desk.has_enough() {
             return Ok(None);

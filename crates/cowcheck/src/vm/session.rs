@@ -210,6 +210,17 @@ impl Session<'_, '_, '_> {
             if let Some(stopped) = stay.stopped {
                 break Some(stopped);
             }
+            stale = if self.done.len() == before { stale } else { 0 };
+            if matches!(stay.end, End::StaleCode(_)) && stale + 1 < STALE {
+                stale += 1;
+                self.note(&format!("{}; what ran is run again", stay.end.told()))?;
+                for outcome in stay.held {
+                    self.tell(outcome)?;
+                }
+                suspects.retain(|index| !self.done.contains(index));
+                continue;
+            }
+            stale = 0;
             if !self.started {
                 self.say_console(&stay.console)?;
                 break Some(match stay.was_up {
@@ -235,17 +246,6 @@ impl Session<'_, '_, '_> {
                 continue;
             }
             // It died.
-            stale = if self.done.len() == before { stale } else { 0 };
-            if matches!(stay.end, End::StaleCode(_)) && stale + 1 < STALE {
-                stale += 1;
-                self.note(&format!("{}; what ran is run again", stay.end.told()))?;
-                for outcome in stay.held {
-                    self.tell(outcome)?;
-                }
-                suspects.retain(|index| !self.done.contains(index));
-                continue;
-            }
-            stale = 0;
             self.deaths += 1;
             for outcome in stay.held {
                 self.tell(outcome)?;
