@@ -87,6 +87,30 @@ fn a_check_that_kills_its_guest_costs_only_itself() {
 }
 
 #[test]
+fn a_guest_that_ran_stale_code_is_run_again() {
+    let of = |how: &str, cpus: &str| {
+        let directory = TempDir::new().unwrap();
+        let results = vm(&directory, how, &["--cpus", cpus]).results();
+        let all: Vec<String> =
+            results.checks.iter().map(|check| check["verdict"].as_str().unwrap().to_owned()).collect();
+        (all, results)
+    };
+    for how in ["stale-early", "stale-once"] {
+        let (all, results) = of(how, "2");
+        assert_eq!((all, results.code), (vec!["pass".to_owned(); 4], 0), "{how}: {}", results.err);
+        let is_told = |note: &&String| note.starts_with("QEMU ran a breakpoint") && note.ends_with("is run again");
+        assert_eq!(results.notes.iter().filter(is_told).count(), 1, "{how}: {:?}", results.notes);
+    }
+    let (all, results) = of("stale", "2");
+    assert_eq!(all.iter().filter(|verdict| *verdict == "inconclusive").count(), 1, "{all:?}");
+    assert_eq!(all.iter().filter(|verdict| *verdict == "pass").count(), 3, "{all:?}");
+    assert!(reason(&results, 1).ends_with("3 times in a row"), "{}", reason(&results, 1));
+    // One processor cannot change code behind its own back: that is the kernel's.
+    let (all, _) = of("stale", "1");
+    assert_eq!(all.iter().filter(|verdict| *verdict == "crash").count(), 1, "{all:?}");
+}
+
+#[test]
 fn a_line_without_end_is_rubbish() {
     one_is_lost("endless", "crash", "garbled: `a line without end`");
 }
