@@ -104,23 +104,20 @@ pub fn run(
             (End::Over, _) if stay.finished => return Ok(None),
             _ => {}
         }
-        if !was_up && session::may_be_chance(&end) && boots < BOOTS {
+        if stay.running.is_empty() && session::may_be_chance(&end, was_up) && boots < BOOTS {
             boots += 1;
+            desk.take(News::Note(format!("{}; it is booted again", end.told())))?;
             continue;
         }
         boots = 1;
-        let is_stale = matches!(end, End::StaleCode(_));
-        if stay.running.is_empty() && !is_stale {
+        if stay.running.is_empty() {
             return Ok(Some(format!("{}; the console:\n{console}", end.told())));
         }
         deaths += 1;
         desk.take(News::Note(format!("{}; what ran is run again, each alone", end.told())))?;
         let suspects: Vec<(String, String)> = stay.running.into_iter().flatten().collect();
-        // There are none where the guest had just been booted.
-        if !suspects.is_empty() {
-            for news in try_alone(spec, &order, &suspects, &stay.kernel, &end, &console, interrupted)? {
-                desk.take(news)?;
-            }
+        for news in try_alone(spec, &order, &suspects, &stay.kernel, &end, &console, interrupted)? {
+            desk.take(news)?;
         }
         if desk.has_enough() {
             return Ok(None);
@@ -227,8 +224,8 @@ fn try_alone(
             news.extend(fatal(name, text, verdict, explanation));
         }
     }
-    let is_stale = matches!(end, End::StaleCode(_));
-    if let (0, false, Some((name, text))) = (culprits, is_stale, suspects.last()) {
+    let is_unexplained = culprits == 0 && !matches!(end, End::StaleCode(_));
+    if let Some((name, text)) = suspects.last().filter(|_| is_unexplained) {
         let reason = format!("{}, and none of {} scenarios did it again alone", end.told(), suspects.len());
         let all: Vec<&str> = suspects.iter().map(|(name, _)| name.as_str()).collect();
         let console = format!("one of the scenarios {} ran; the console:\n{console}", all.join(", "));

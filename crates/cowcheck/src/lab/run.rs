@@ -469,11 +469,14 @@ impl Lab<'_> {
             () => None,
         };
         let mut lines = String::new();
-        let mut hear = |said: &Said| {
-            if let Said::Printed(line) = said {
+        let mut hear = |said: &Said| match said {
+            // It begins anew in a new guest.
+            Said::Hello { .. } => lines.clear(),
+            Said::Printed(line) => {
                 lines.push_str(line);
                 lines.push('\n');
             }
+            _ => {}
         };
         let name = format!("{}.peer", file_name(&trial.name, &family.on));
         let directory = self.directory.join(&name);

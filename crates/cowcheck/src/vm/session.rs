@@ -24,11 +24,9 @@ use crate::run::{self, Summary};
 use crate::suite::Sizes;
 use crate::wire::Said;
 
-/// How often a boot is tried that comes to a halt or panics: under software emulation on a busy host some do.
+/// How often is tried what may have come to its end by chance: under software emulation on a busy host some boots come to a
+/// halt or panic, and some guests run code that is no longer there.
 pub(crate) const BOOTS: u32 = 3;
-
-/// How often in a row a guest may run code that is no longer there, until what it ran then is given up.
-pub(crate) const STALE: u32 = 3;
 
 /// The consoles of all guests of a session, in its directory.
 pub const CONSOLES: &str = "consoles.log";
@@ -194,33 +192,32 @@ impl Session<'_, '_, '_> {
     fn run(mut self) -> io::Result<Summary> {
         let mut suspects: BTreeSet<usize> = BTreeSet::new();
         let mut blame: Option<End> = None;
-        let (mut boots, mut idle_deaths, mut stale) = (0, 0, 0);
+        let (mut chances, mut idle_deaths) = (0, 0);
         let stopped = loop {
             let before = self.done.len();
             let stay = self.stay(&suspects)?;
-            if !stay.was_up && may_be_chance(&stay.end) && boots + 1 < BOOTS {
-                boots += 1;
-                self.note(&format!("{} before its first program; it is booted again", stay.end.told()))?;
-                continue;
-            }
-            boots = 0;
             if let End::Stopped(why) = stay.end {
                 break Some(why);
             }
             if let Some(stopped) = stay.stopped {
                 break Some(stopped);
             }
-            stale = if self.done.len() == before { stale } else { 0 };
-            if matches!(stay.end, End::StaleCode(_)) && stale + 1 < STALE {
-                stale += 1;
-                self.note(&format!("{}; what ran is run again", stay.end.told()))?;
-                for outcome in stay.held {
-                    self.tell(outcome)?;
+            if may_be_chance(&stay.end, stay.was_up) {
+                chances = if self.done.len() == before { chances + 1 } else { 1 };
+                if chances < BOOTS {
+                    let again = match stay.was_up {
+                        true => "; what ran is run again",
+                        false => " before its first program; it is booted again",
+                    };
+                    self.note(&format!("{}{again}", stay.end.told()))?;
+                    for outcome in stay.held {
+                        self.tell(outcome)?;
+                    }
+                    suspects.retain(|index| !self.done.contains(index));
+                    continue;
                 }
-                suspects.retain(|index| !self.done.contains(index));
-                continue;
             }
-            stale = 0;
+            chances = 0;
             if !self.started {
                 self.say_console(&stay.console)?;
                 break Some(match stay.was_up {
@@ -230,10 +227,16 @@ impl Session<'_, '_, '_> {
             }
             if stay.end == End::Over && stay.finished {
                 if !suspects.is_empty() {
-                    let why = blame.take().map_or_else(String::new, |end| end.told());
-                    let reason = format!("{why} while this ran beside others; run alone, none of them did it again");
+                    let blame = blame.take().map(|end| {
+                        format!("{} while this ran beside others; run alone, none of them did it again", end.told())
+                    });
                     for outcome in stay.held {
-                        self.charge(outcome.index, Verdict::Crash { reason: reason.clone() }, None)?;
+                        match &blame {
+                            Some(reason) => {
+                                self.charge(outcome.index, Verdict::Crash { reason: reason.clone() }, None)?;
+                            }
+                            None => self.tell(outcome)?,
+                        }
                     }
                     suspects.clear();
                 }
@@ -272,7 +275,8 @@ impl Session<'_, '_, '_> {
                     self.note(&text)?;
                     self.say_console(&stay.console)?;
                     suspects = stay.running;
-                    blame = Some(stay.end);
+                    // Nobody's fault, where QEMU is to blame.
+                    blame = Some(stay.end).filter(|end| !matches!(end, End::StaleCode(_)));
                 }
             }
             if self.deaths == DEATHS {
@@ -477,9 +481,13 @@ impl Session<'_, '_, '_> {
     }
 }
 
-/// A boot that ended so may come to a better end next time.
-pub(crate) fn may_be_chance(end: &End) -> bool {
-    matches!(end, End::Silent { .. } | End::Panic(_) | End::StaleCode(_))
+/// A guest that ended so may come to a better end next time. Was its first program heard?
+pub(crate) fn may_be_chance(end: &End, was_up: bool) -> bool {
+    match end {
+        End::StaleCode(_) => true,
+        End::Silent { .. } | End::Panic(_) => !was_up,
+        _ => false,
+    }
 }
 
 /// Of a check that killed its guest.
@@ -487,7 +495,7 @@ fn verdict(end: &End) -> Verdict {
     let reason = end.told();
     match end {
         End::Silent { .. } => Verdict::Timeout { reason },
-        End::StaleCode(_) => Verdict::Inconclusive { reason: format!("{reason}; {STALE} times in a row") },
+        End::StaleCode(_) => Verdict::Inconclusive { reason: format!("{reason}; {BOOTS} times in a row") },
         _ => Verdict::Crash { reason },
     }
 }
@@ -537,8 +545,7 @@ pub fn run_program(
         };
         guest.kill();
         spec.keep_console()?;
-        let is_chance = if guest.is_up() { matches!(end, End::StaleCode(_)) } else { may_be_chance(&end) };
-        if is_chance && boots < BOOTS {
+        if may_be_chance(&end, guest.is_up()) && boots < BOOTS {
             boots += 1;
             told(&Said::Note(format!("{}; the program is run again, in a new guest", end.told())));
             continue;
