@@ -58,8 +58,8 @@ pub fn observe(
     frames: bool,
 ) -> io::Result<Vec<Observed>> {
     let mut found: Vec<Observed> = Vec::new();
+    let (mut few, mut many) = ([0; TABLE], vec![]);
     for part in places {
-        let (mut few, mut many) = ([0; TABLE], vec![]);
         let bytes = match few.get_mut(..part.pages.count as usize * 8) {
             Some(bytes) => bytes,
             None => {
@@ -82,12 +82,11 @@ pub fn observe(
             let present = bit(first, 63);
             // Bits that have to be the same, and those of a frame's number, which has to be the next.
             let (same, shown) = if present { (!PFN, if frames { PFN } else { 0 }) } else { (u64::MAX, 0) };
-            let (pfn, pmd) = (first & shown, present && is_huge(address + start * page_size));
+            let is_pmd = |at: usize| present && is_huge(address + at * page_size);
+            let (pfn, pmd) = (first & shown, is_pmd(start));
             let goes_on = |at: &usize| {
                 let next = if pfn == 0 { 0 } else { pfn + (at - start) as u64 };
-                (entry(*at) ^ first) & same == 0
-                    && entry(*at) & shown == next
-                    && (present && is_huge(address + at * page_size)) == pmd
+                (entry(*at) ^ first) & same == 0 && entry(*at) & shown == next && is_pmd(*at) == pmd
             };
             end = (start + 1..entries.len()).find(|at| !goes_on(at)).unwrap_or(entries.len());
             let state = PageState {

@@ -36,10 +36,15 @@ impl Subject {
 
     /// The memories of exhaustive exploration, one after the other.
     pub fn exhausted(&self) -> Vec<Memory> {
-        match self.memories() {
-            none if none.is_empty() => vec![Memory::new(MemoryKind::Thp, 2 << 20)],
-            some => some,
+        let mut all = self.memories();
+        if all.is_empty() {
+            all.push(Memory::new(MemoryKind::Thp, 2 << 20));
         }
+        all
+    }
+
+    fn sequences(&self, most: u32) -> Vec<Sequences> {
+        self.exhausted().into_iter().map(|on| Sequences::new(on, most)).collect()
     }
 
     /// The first scenarios, as many as `most` of each memory that has sequences of its own: they tell what the others need.
@@ -49,7 +54,7 @@ impl Subject {
                 let mut all = self.scenarios();
                 (0..most as u64).map_while(|number| all.scenario(number)).collect()
             }
-            Some(steps) => self.exhausted().iter().flat_map(|on| Sequences::new(*on, steps).take(most)).collect(),
+            Some(steps) => self.sequences(steps).into_iter().flat_map(|all| all.take(most)).collect(),
         }
     }
 
@@ -58,7 +63,7 @@ impl Subject {
         match self.exhaustive {
             None => Scenarios::Random(Generator::new(self.seed, self.memories()).at_once(self.at_once)),
             Some(most) => {
-                let all: Vec<Sequences> = self.exhausted().iter().map(|on| Sequences::new(*on, most)).collect();
+                let all = self.sequences(most);
                 let total = all.iter().map(Sequences::total).sum();
                 Scenarios::Exhaustive { total, next: 0, sequences: Box::new(all.into_iter().flatten()) }
             }

@@ -148,8 +148,7 @@ impl World {
             return Err("memory of small pages or THPs: hugetlb pages can run out in a storm".into());
         }
         self.check_prot(actor, runs, Prot::Rw)?;
-        for page in runs.iter().flat_map(|run| run.pages()) {
-            let Some(cell) = self.cell(actor, page) else { continue };
+        for (page, cell) in self.cells(actor, runs) {
             if self.sets.get(cell.set).len() > 1 {
                 return Err(format!("pages whose content is certain: that of page {page} is for the kernel to choose"));
             }
