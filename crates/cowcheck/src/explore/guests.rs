@@ -19,7 +19,8 @@ use crate::known::Known;
 use crate::report::Sink;
 use crate::report::event::Event;
 use crate::vm::guest::{End, Heard};
-use crate::vm::session::{self, BOOTS, DEATHS, Means, Spec};
+use crate::vm::session::{self, DEATHS, Means, Spec};
+use crate::vm::tries::{Ended, Tries};
 use crate::wire::Said;
 
 /// Why a guest is ended that somebody has to be rid of.
@@ -64,7 +65,7 @@ pub fn run(
 ) -> io::Result<Option<String>> {
     let began = Instant::now();
     let time = order.time_ms.map(Duration::from_millis);
-    let (mut deaths, mut boots) = (0, 1);
+    let (mut deaths, mut tries) = (0, Tries::default());
     loop {
         if let Some(time) = time {
             // Booting counts, too.
@@ -94,25 +95,27 @@ pub fn run(
                 },
             }
         };
-        let (was_up, console) = (guest.is_up(), guest.console().tale());
+        let ended = Ended { end, was_up: guest.is_up(), console: guest.console().tale() };
         guest.kill();
         spec.keep_console()?;
-        match (&end, stay.refused) {
+        match (&ended.end, stay.refused) {
             (End::Stopped(_), _) if desk.has_enough() => return Ok(None),
-            (End::Stopped(_), _) => return Ok(Some(end.told())),
+            (End::Stopped(_), _) => return Ok(Some(ended.end.told())),
             (_, Some(why)) => return Ok(Some(why)),
             (End::Over, _) if stay.finished => return Ok(None),
             _ => {}
         }
-        if stay.running.is_empty() && session::may_be_chance(&end, was_up) && boots < BOOTS {
-            boots += 1;
-            desk.take(News::Note(format!("{}; it is booted again", end.told())))?;
+        let is_idle = stay.running.is_empty();
+        if is_idle && tries.again(&ended) {
+            desk.take(News::Note(format!("{}; it is booted again", ended.end.told())))?;
             continue;
         }
-        boots = 1;
-        if stay.running.is_empty() {
+        let tries = std::mem::take(&mut tries);
+        if is_idle {
+            let Ended { end, console, .. } = tries.cause(ended);
             return Ok(Some(format!("{}; the console:\n{console}", end.told())));
         }
+        let Ended { end, console, .. } = ended;
         deaths += 1;
         desk.take(News::Note(format!("{}; what ran is run again, each alone", end.told())))?;
         let suspects: Vec<(String, String)> = stay.running.into_iter().flatten().collect();

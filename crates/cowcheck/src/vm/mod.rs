@@ -5,6 +5,7 @@
 //! - [`tail`], [`console`]: what comes out of it
 //! - [`alive`]: whether it still does anything
 //! - [`guest`]: one guest, from its start to its end, and how that came
+//! - [`tries`]: what is tried again, since it may have been chance
 //! - [`session`]: all checks on one kernel, in as many guests as it takes
 //! - [`fleet`]: several kernels side by side
 //! - [`accel`]: whether KVM serves
@@ -22,3 +23,4 @@ pub mod session;
 pub mod slim;
 pub mod subject;
 pub mod tail;
+pub(crate) mod tries;

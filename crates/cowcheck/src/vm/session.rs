@@ -17,16 +17,13 @@ use super::guest::{End, Guest, Heard, Patience};
 use super::initramfs::Initramfs;
 use super::load::Load;
 use super::qemu::{Files, Machine};
+use super::tries::{self, Ended, Tries};
 use crate::guest::order::{self, Checks, ModuleFile, Order, Task};
 use crate::report::Sink;
 use crate::report::event::{Counts, Event, Outcome, Planned, Start, Vm};
 use crate::run::{self, Summary};
 use crate::suite::Sizes;
 use crate::wire::Said;
-
-/// How often is tried what may have come to its end by chance: under software emulation on a busy host some boots come to a
-/// halt or panic, and some guests run code that is no longer there.
-pub(crate) const BOOTS: u32 = 3;
 
 /// The consoles of all guests of a session, in its directory.
 pub const CONSOLES: &str = "consoles.log";
@@ -174,7 +171,7 @@ struct Session<'s, 'k, 'm> {
 
 /// What one guest came to.
 struct Stay {
-    end: End,
+    ended: Ended,
     /// Begun and not ended.
     running: BTreeSet<usize>,
     /// Outcomes that are held back until it is known what they are worth.
@@ -183,49 +180,48 @@ struct Stay {
     finished: bool,
     /// Why they were not all run.
     stopped: Option<String>,
-    was_up: bool,
-    /// The console's last lines.
-    console: String,
 }
 
 impl Session<'_, '_, '_> {
     fn run(mut self) -> io::Result<Summary> {
         let mut suspects: BTreeSet<usize> = BTreeSet::new();
         let mut blame: Option<End> = None;
-        let (mut chances, mut idle_deaths) = (0, 0);
+        let (mut tries, mut idle_deaths) = (Tries::default(), 0);
         let stopped = loop {
             let before = self.done.len();
             let stay = self.stay(&suspects)?;
-            if let End::Stopped(why) = stay.end {
+            if let End::Stopped(why) = stay.ended.end {
                 break Some(why);
             }
             if let Some(stopped) = stay.stopped {
                 break Some(stopped);
             }
-            if may_be_chance(&stay.end, stay.was_up) {
-                chances = if self.done.len() == before { chances + 1 } else { 1 };
-                if chances < BOOTS {
-                    let again = match stay.was_up {
-                        true => "; what ran is run again",
-                        false => " before its first program; it is booted again",
-                    };
-                    self.note(&format!("{}{again}", stay.end.told()))?;
-                    for outcome in stay.held {
-                        self.tell(outcome)?;
-                    }
-                    suspects.retain(|index| !self.done.contains(index));
-                    continue;
-                }
+            if self.done.len() > before {
+                tries = Tries::default();
             }
-            chances = 0;
+            if tries.again(&stay.ended) {
+                let again = match stay.ended.was_up {
+                    true => "; what ran is run again",
+                    false => " before its first program; it is booted again",
+                };
+                self.note(&format!("{}{again}", stay.ended.end.told()))?;
+                for outcome in stay.held {
+                    self.tell(outcome)?;
+                }
+                suspects.retain(|index| !self.done.contains(index));
+                continue;
+            }
+            let tries = std::mem::take(&mut tries);
             if !self.started {
-                self.say_console(&stay.console)?;
-                break Some(match stay.was_up {
-                    true => stay.end.told(),
-                    false => format!("no boot: {}", stay.end.told()),
+                let Ended { end, was_up, console } = tries.cause(stay.ended);
+                self.say_console(&console)?;
+                break Some(match was_up {
+                    true => end.told(),
+                    false => format!("no boot: {}", end.told()),
                 });
             }
-            if stay.end == End::Over && stay.finished {
+            let Ended { end, console, .. } = stay.ended;
+            if end == End::Over && stay.finished {
                 if !suspects.is_empty() {
                     let blame = blame.take().map(|end| {
                         format!("{} while this ran beside others; run alone, none of them did it again", end.told())
@@ -257,26 +253,25 @@ impl Session<'_, '_, '_> {
             suspects.clear();
             match running.as_slice() {
                 [] => {
-                    self.note(&format!("{} between two checks", stay.end.told()))?;
-                    self.say_console(&stay.console)?;
+                    self.note(&format!("{} between two checks", end.told()))?;
+                    self.say_console(&console)?;
                     idle_deaths = if self.done.len() == before { idle_deaths + 1 } else { 0 };
                     if self.done.len() == self.plan.len() {
-                        break Some(format!("after the last check {}", stay.end.told()));
+                        break Some(format!("after the last check {}", end.told()));
                     }
                     if idle_deaths == 2 {
-                        break Some(stay.end.told());
+                        break Some(end.told());
                     }
                 }
-                [culprit] => self.charge(*culprit, verdict(&stay.end), Some(&stay.console))?,
+                [culprit] => self.charge(*culprit, verdict(&end), Some(&console))?,
                 several => {
                     let names: Vec<&str> = several.iter().map(|index| self.name(*index)).collect();
-                    let text =
-                        format!("{} while {} ran; they are run one at a time", stay.end.told(), names.join(" and "));
+                    let text = format!("{} while {} ran; they are run one at a time", end.told(), names.join(" and "));
                     self.note(&text)?;
-                    self.say_console(&stay.console)?;
+                    self.say_console(&console)?;
                     suspects = stay.running;
                     // Nobody's fault, where QEMU is to blame.
-                    blame = Some(stay.end).filter(|end| !matches!(end, End::StaleCode(_)));
+                    blame = Some(end).filter(|end| !matches!(end, End::StaleCode(_)));
                 }
             }
             if self.deaths == DEATHS {
@@ -295,13 +290,11 @@ impl Session<'_, '_, '_> {
             order.jobs = Some(1);
         }
         let mut stay = Stay {
-            end: End::Over,
+            ended: Ended { end: End::Over, was_up: false, console: String::new() },
             running: BTreeSet::new(),
             held: Vec::new(),
             finished: false,
             stopped: None,
-            was_up: false,
-            console: String::new(),
         };
         let mut guest = match self.spec.boot(Task::Checks(Box::new(order))) {
             Ok(guest) => guest,
@@ -310,7 +303,7 @@ impl Session<'_, '_, '_> {
                 return Ok(stay);
             }
         };
-        stay.end = loop {
+        let end = loop {
             if let Some(why) = (self.means.stop)() {
                 break End::Stopped(why);
             }
@@ -324,8 +317,7 @@ impl Session<'_, '_, '_> {
                 },
             }
         };
-        stay.was_up = guest.is_up();
-        stay.console = guest.console().tale();
+        stay.ended = Ended { end, was_up: guest.is_up(), console: guest.console().tale() };
         for (sign, lines) in guest.console().signs() {
             self.signs.entry(sign).or_default().extend_from_slice(lines);
         }
@@ -481,21 +473,12 @@ impl Session<'_, '_, '_> {
     }
 }
 
-/// A guest that ended so may come to a better end next time. Was its first program heard?
-pub(crate) fn may_be_chance(end: &End, was_up: bool) -> bool {
-    match end {
-        End::StaleCode(_) => true,
-        End::Silent { .. } | End::Panic(_) => !was_up,
-        _ => false,
-    }
-}
-
 /// Of a check that killed its guest.
 fn verdict(end: &End) -> Verdict {
     let reason = end.told();
     match end {
         End::Silent { .. } => Verdict::Timeout { reason },
-        End::StaleCode(_) => Verdict::Inconclusive { reason: format!("{reason}; {BOOTS} times in a row") },
+        End::StaleCode(_) => Verdict::Inconclusive { reason: format!("{reason}; {} times in a row", tries::MOST) },
         _ => Verdict::Crash { reason },
     }
 }
@@ -522,7 +505,7 @@ pub fn run_program(
     stop: Stop<'_>,
     mut told: impl FnMut(&Said),
 ) -> io::Result<ProgramEnd> {
-    let mut boots = 1;
+    let mut tries = Tries::default();
     loop {
         let mut guest = spec.boot(Task::Program(args.to_vec()))?;
         let mut ended = None;
@@ -545,18 +528,16 @@ pub fn run_program(
         };
         guest.kill();
         spec.keep_console()?;
-        if may_be_chance(&end, guest.is_up()) && boots < BOOTS {
-            boots += 1;
-            told(&Said::Note(format!("{}; the program is run again, in a new guest", end.told())));
+        let last = Ended { end, was_up: guest.is_up(), console: guest.console().tale() };
+        if tries.again(&last) {
+            told(&Said::Note(format!("{}; the program is run again, in a new guest", last.end.told())));
             continue;
         }
+        let Ended { end, console, .. } = tries.cause(last);
         return Ok(match (end, ended) {
             (End::Over, Some(ended)) => ended,
             (End::Stopped(why), _) => ProgramEnd::Not(why),
-            (end, _) => {
-                let console = guest.console().tale();
-                ProgramEnd::Not(format!("{}; the console:\n{console}", end.told()))
-            }
+            (end, _) => ProgramEnd::Not(format!("{}; the console:\n{console}", end.told())),
         });
     }
 }

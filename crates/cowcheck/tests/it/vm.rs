@@ -108,6 +108,11 @@ fn a_guest_that_ran_stale_code_is_run_again() {
     // Nobody is charged with what is QEMU's.
     let (all, results) = of("stale-together", "2");
     assert_eq!(all, ["pass"; 4], "{:?}", results.notes);
+    // Nor does it hide what a kernel does at every boot.
+    let (all, results) = of("no-boot-stale", "2");
+    assert!(all.is_empty(), "{all:?}");
+    let panicked = "no boot: the guest's kernel panicked: Kernel panic - not syncing: planted";
+    assert!(stopped(&results).contains(panicked), "{}", stopped(&results));
     // One processor cannot change code behind its own back: that is the kernel's.
     let (all, _) = of("stale", "1");
     assert_eq!(all.iter().filter(|verdict| *verdict == "crash").count(), 1, "{all:?}");
