@@ -13,7 +13,7 @@ use crate::prelude::steps;
 
 /// The menu, written as if A did it: B stands for a new actor, p0 for a new pin or for one that there is. Several steps
 /// in one line are one: what they lead to is what is wanted.
-const MENU: [(&str, Where); 18] = [
+const MENU: [(&str, Where); 19] = [
     ("A write all", Where::Everywhere),
     ("A write lower", Where::Parts),
     ("A touch all", Where::Everywhere),
@@ -26,6 +26,8 @@ const MENU: [(&str, Where); 18] = [
     ("A pageout all", Where::Swappable),
     ("A dontneed lower", Where::Parts),
     ("A munmap lower", Where::Parts),
+    // Only a pipe or a pin has the pages then: what counts mappings takes them for another's own (CVE-2020-29374).
+    ("A munmap all", Where::Everywhere),
     ("A mremap all", Where::Everywhere),
     ("A pin rw p0 all", Where::Everywhere),
     // Of a THP whose lower half is shared: a collapse in place must not take the mark from under it.
