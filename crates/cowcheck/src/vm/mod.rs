@@ -23,4 +23,4 @@ pub mod session;
 pub mod slim;
 pub mod subject;
 pub mod tail;
-pub(crate) mod tries;
+pub mod tries;

@@ -4,11 +4,11 @@
 use super::guest::End;
 
 /// How often in a row.
-pub(crate) const MOST: u32 = 3;
+pub const MOST: u32 = 3;
 
 /// How a guest ended, and where it was then.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Ended {
+pub struct Ended {
     /// How.
     pub end: End,
     /// Was its first program heard?
@@ -30,7 +30,7 @@ impl Ended {
 
 /// Guests that may have ended by chance, one after the other, with nothing done between them.
 #[derive(Debug, Default)]
-pub(crate) struct Tries {
+pub struct Tries {
     ended: u32,
     /// The last of them that is no fault of QEMU's.
     own: Option<Ended>,
@@ -38,7 +38,7 @@ pub(crate) struct Tries {
 
 impl Tries {
     /// One more ended: is it to be tried again?
-    pub(crate) fn again(&mut self, ended: &Ended) -> bool {
+    pub fn again(&mut self, ended: &Ended) -> bool {
         if !ended.may_be_chance() {
             return false;
         }
@@ -50,7 +50,7 @@ impl Tries {
     }
 
     /// What to tell when it was not: of a kernel that panics at every boot, the panic, whatever QEMU did in between.
-    pub(crate) fn cause(self, last: Ended) -> Ended {
+    pub fn cause(self, last: Ended) -> Ended {
         match last.end {
             End::StaleCode(_) => self.own.unwrap_or(last),
             _ => last,
