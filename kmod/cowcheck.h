@@ -53,7 +53,7 @@ struct cowcheck_io {
 #define COWCHECK_PUD		(1ULL << 5)	/* mapped by a PUD */
 #define COWCHECK_WRITABLE	(1ULL << 6)	/* in the page table */
 #define COWCHECK_DIRTY		(1ULL << 7)	/* in the page table */
-#define COWCHECK_SOFT_DIRTY	(1ULL << 8)
+#define COWCHECK_SOFT_DIRTY	(1ULL << 8)	/* the page, or all of its mapping */
 #define COWCHECK_UFFD_WP	(1ULL << 9)
 #define COWCHECK_ANON		(1ULL << 10)	/* an anonymous folio */
 #define COWCHECK_KSM		(1ULL << 11)

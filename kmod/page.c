@@ -41,6 +41,12 @@ static void flag(struct cowcheck_entry *entry, u64 flag, bool is_set)
 		entry->flags |= flag;
 }
 
+/* As pagemap has it: a mapping that is new, or was joined to a new one, is soft-dirty as a whole. */
+static void soft_dirty(struct cowcheck_entry *entry, struct vm_area_struct *vma, bool is_set)
+{
+	flag(entry, COWCHECK_SOFT_DIRTY, is_set || (vma->vm_flags & VM_SOFTDIRTY));
+}
+
 void cowcheck_pte_entry(struct cowcheck_entry *entry, struct vm_area_struct *vma, pte_t pte)
 {
 	begin(entry, vma);
@@ -49,7 +55,7 @@ void cowcheck_pte_entry(struct cowcheck_entry *entry, struct vm_area_struct *vma
 	if (!pte_present(pte)) {
 		not_present(entry, vma, cowcheck_entry_of_pte(pte));
 		if (entry->flags & (COWCHECK_SWAPPED | COWCHECK_MIGRATING)) {
-			flag(entry, COWCHECK_SOFT_DIRTY, pte_swp_soft_dirty(pte));
+			soft_dirty(entry, vma, pte_swp_soft_dirty(pte));
 			flag(entry, COWCHECK_UFFD_WP, pte_swp_uffd_wp(pte));
 		}
 		if (entry->flags & COWCHECK_SWAPPED)
@@ -60,7 +66,7 @@ void cowcheck_pte_entry(struct cowcheck_entry *entry, struct vm_area_struct *vma
 	entry->pfn = pte_pfn(pte);
 	flag(entry, COWCHECK_WRITABLE, pte_write(pte));
 	flag(entry, COWCHECK_DIRTY, pte_dirty(pte));
-	flag(entry, COWCHECK_SOFT_DIRTY, pte_soft_dirty(pte));
+	soft_dirty(entry, vma, pte_soft_dirty(pte));
 	flag(entry, COWCHECK_UFFD_WP, pte_uffd_wp(pte));
 	if (entry->pfn == page_to_pfn(ZERO_PAGE(0)))
 		entry->flags |= COWCHECK_ZERO;
@@ -76,7 +82,7 @@ void cowcheck_pmd_entry(struct cowcheck_entry *entry, struct vm_area_struct *vma
 	if (!pmd_present(pmd)) {
 		not_present(entry, vma, cowcheck_entry_of_pmd(pmd));
 		if (entry->flags & (COWCHECK_SWAPPED | COWCHECK_MIGRATING)) {
-			flag(entry, COWCHECK_SOFT_DIRTY, pmd_swp_soft_dirty(pmd));
+			soft_dirty(entry, vma, pmd_swp_soft_dirty(pmd));
 			flag(entry, COWCHECK_UFFD_WP, pmd_swp_uffd_wp(pmd));
 		}
 		return;
@@ -85,7 +91,7 @@ void cowcheck_pmd_entry(struct cowcheck_entry *entry, struct vm_area_struct *vma
 	entry->pfn = pmd_pfn(pmd);
 	flag(entry, COWCHECK_WRITABLE, pmd_write(pmd));
 	flag(entry, COWCHECK_DIRTY, pmd_dirty(pmd));
-	flag(entry, COWCHECK_SOFT_DIRTY, pmd_soft_dirty(pmd));
+	soft_dirty(entry, vma, pmd_soft_dirty(pmd));
 	flag(entry, COWCHECK_UFFD_WP, pmd_uffd_wp(pmd));
 	if (!pfn_valid(entry->pfn) || (vma->vm_flags & VM_PFNMAP)) {
 		entry->flags |= COWCHECK_SPECIAL;

@@ -133,6 +133,9 @@ static void agrees_with_pagemap(int fd, const char *addr, const char *what)
 			if (!CHECK(is_present == !!(run->flags & COWCHECK_PRESENT), "%s: page %lu: %llx %llx", what, page,
 				   (unsigned long long)word, run->flags))
 				return;
+			if (is_present || run->flags & COWCHECK_SWAPPED)
+				CHECK((word >> 55 & 1) == !!(run->flags & COWCHECK_SOFT_DIRTY),
+				      "%s: page %lu: soft-dirty: %llx %llx", what, page, (unsigned long long)word, run->flags);
 			if (is_present)
 				CHECK((word & ((1ULL << 55) - 1)) == run->pfn + n, "%s: page %lu: PFN %llx, not %llx",
 				      what, page, run->pfn + n, (unsigned long long)word);

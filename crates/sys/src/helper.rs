@@ -107,7 +107,7 @@ pub mod flag {
     pub const WRITABLE: u64 = 1 << 6;
     /// Dirty in the page table.
     pub const DIRTY: u64 = 1 << 7;
-    /// Soft-dirty.
+    /// Soft-dirty: the page, or all of its mapping, as pagemap has it.
     pub const SOFT_DIRTY: u64 = 1 << 8;
     /// Write-protected through userfaultfd.
     pub const UFFD_WP: u64 = 1 << 9;
