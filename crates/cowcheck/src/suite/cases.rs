@@ -24,6 +24,7 @@ const CASES: &[(&str, &str)] = cases![
     "migrate-shared",
     "migrate-shared-thp",
     "mprotect-part-shared",
+    "mprotect-soft-dirty",
     "mremap-part-shared",
     "pin-ro-file-thp",
     "pipe-outlives-mapping",
